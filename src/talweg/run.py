@@ -1,0 +1,197 @@
+"""`Run`: what is known of one training run, whichever program trained it.
+
+Three kinds of things: columns (a `Series` each, against the optimizer step), facts (configuration and sizes, each
+with the place it was read from) and how the log was read. A column that the log does not have is an empty `Series`, a
+fact that nobody stated is None: never 0, so that what is missing can be told from what is nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from talweg.schedule import Kind, Schedule
+
+# What one logged value of a loss is. It decides how much of its scatter is noise of a small sample.
+LossKind = Literal["batch", "micro_batch", "interval_mean", "running_mean", "evaluation", "unknown"]
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One logged quantity against the number of optimizer steps done. Steps ascend; no step occurs twice."""
+
+    step: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))  # (T,) optimizer steps
+    value: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))  # (T,) NaN and inf as they were logged
+    kind: LossKind = "unknown"
+    resolution: float = 0.0  # smallest difference that the printed digits can show, in the unit of `value`
+    name: str = ""  # the name of this column in the log
+
+    @classmethod
+    def of(
+        cls, step: ArrayLike, value: ArrayLike, *, kind: LossKind = "unknown", resolution: float = 0.0, name: str = ""
+    ) -> "Series":
+        """A series from any order: sorted by step; of several values at one step the last one logged is kept."""
+        steps, values = np.asarray(step, dtype=np.float64), np.asarray(value, dtype=np.float64)
+        keep = np.isfinite(steps)
+        steps, values = steps[keep], values[keep]
+        order = np.argsort(steps, kind="stable")
+        steps, values = steps[order], values[order]
+        last = np.append(steps[1:] != steps[:-1], True) if steps.size else np.empty(0, dtype=bool)
+        return cls(steps[last], values[last], kind, resolution, name)
+
+    def __len__(self) -> int:
+        return int(self.step.size)
+
+    def __bool__(self) -> bool:
+        return self.step.size > 0
+
+    @property
+    def finite(self) -> "Series":
+        """The same series without the points whose value is NaN or infinite."""
+        keep = np.isfinite(self.value)
+        return self if keep.all() else replace(self, step=self.step[keep], value=self.value[keep])
+
+    @property
+    def num_not_finite(self) -> int:
+        return int(self.value.size - np.isfinite(self.value).sum())
+
+    def between(self, first: float, last: float) -> "Series":
+        """The points with first <= step <= last."""
+        keep = (self.step >= first) & (self.step <= last)
+        return replace(self, step=self.step[keep], value=self.value[keep])
+
+    def at(self, step: ArrayLike) -> NDArray[np.float64]:
+        """Linear interpolation; the first and last value are held outside the logged range. Needs one point."""
+        return np.interp(np.asarray(step, dtype=np.float64), self.step, self.value)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Configuration and sizes of a run. None: nobody said. `sources` says, by fact, where each value came from."""
+
+    # model
+    parameters: float | None = None  # all weights, a tied head once, without position embeddings
+    layers: int | None = None
+    heads: int | None = None
+    width: int | None = None
+    context: int | None = None  # tokens
+    vocabulary_size: int | None = None
+    dropout: float | None = None
+    bias: bool | None = None
+    # batch and length
+    tokens_per_step: float | None = None  # tokens per optimizer update, over all micro-batches and ranks
+    micro_batch: int | None = None  # sequences in one forward pass on one rank
+    accumulation: int | None = None  # micro-batches per update, over all ranks
+    planned_steps: int | None = None
+    # optimizer and schedule
+    optimizer: str | None = None
+    schedule: str | None = None  # one of schedule.KINDS
+    peak_learning_rate: float | None = None
+    min_learning_rate: float | None = None
+    warmup_steps: int | None = None
+    decay_end_step: int | None = None  # where the decay reaches min_learning_rate
+    decay_start_step: int | None = None  # wsd only
+    beta1: float | None = None
+    beta2: float | None = None
+    weight_decay: float | None = None
+    grad_clip: float | None = None
+    precision: str | None = None  # fp32, bf16, fp16
+    seed: int | None = None
+    # evaluation
+    eval_windows: int | None = None  # context-long windows in one evaluation
+    eval_is_fixed: bool | None = None  # the same windows every time
+    # text
+    dataset: str | None = None
+    tokenizer: str | None = None
+    bytes_per_token: float | None = None
+    unique_tokens: float | None = None  # training tokens without repetition
+    val_tokens: float | None = None  # tokens that the validation file holds
+    val_documents: int | None = None
+    unigram_nats: float | None = None  # entropy of the training tokens
+    bigram_nats: float | None = None  # entropy of a training token given the one before
+    # where each came from, and what else was said
+    sources: Mapping[str, str] = field(default_factory=dict)
+    conflicts: Mapping[str, str] = field(default_factory=dict)  # by fact: the value that was not used, and its source
+
+    @classmethod
+    def stated(cls, source: str, **values: object) -> "Facts":
+        """Facts that all come from one place; values of None are left unknown."""
+        known = {name: value for name, value in values.items() if value is not None}
+        return cls(**known, sources=dict.fromkeys(known, source))  # type: ignore[arg-type]
+
+    def over(self, other: "Facts") -> "Facts":
+        """These facts, completed by `other`. Where both speak and differ, these win and the difference is kept."""
+        values: dict[str, object] = {}
+        conflicts = {**other.conflicts, **self.conflicts}
+        for name in FACT_NAMES:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            values[name] = theirs if mine is None else mine
+            if mine is not None and theirs is not None and mine != theirs:
+                conflicts[name] = f"{theirs} ({other.sources.get(name, 'unknown source')})"
+        return Facts(**values, sources={**other.sources, **self.sources}, conflicts=conflicts)  # type: ignore[arg-type]
+
+
+FACT_NAMES: tuple[str, ...] = tuple(f.name for f in fields(Facts) if f.name not in ("sources", "conflicts"))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the log was read: what was understood, and what was not."""
+
+    lines: int = 0
+    lines_not_understood: int = 0
+    notes: tuple[str, ...] = ()  # what a person should know, e.g. "the last line is cut off and was left out"
+
+
+@dataclass(frozen=True, eq=False)  # eq=False: a Run is hashed by identity, so what is derived from it can be cached
+class Run:
+    """One training run. Losses in nats per token; steps count optimizer updates."""
+
+    source: str = ""  # the path, as the person gave it
+    format: str = ""  # name of the reader, e.g. "nanogpt"
+    train_loss: Series = field(default_factory=Series)  # as logged while training; `kind` says what one value is
+    train_eval_loss: Series = field(default_factory=Series)  # training text, in evaluation mode
+    val_loss: Series = field(default_factory=Series)
+    val_standard_error: Series = field(default_factory=Series)  # of each value of val_loss, where the trainer gave it
+    learning_rate: Series = field(default_factory=Series)
+    grad_norm: Series = field(default_factory=Series)  # before clipping
+    seconds_per_step: Series = field(default_factory=Series)
+    facts: Facts = field(default_factory=Facts)
+    reading: Reading = field(default_factory=Reading)
+
+    @property
+    def last_step(self) -> float | None:
+        """The highest step of any loss column; None when no loss was read."""
+        ends = [s.step[-1] for s in (self.train_loss, self.train_eval_loss, self.val_loss) if s]
+        return float(max(ends)) if ends else None
+
+    @property
+    def tokens_seen(self) -> float | None:
+        if self.facts.tokens_per_step is None or self.last_step is None:
+            return None
+        return self.facts.tokens_per_step * self.last_step
+
+    @property
+    def planned_schedule(self) -> Schedule | None:
+        """The schedule that the configuration states; None when it does not say enough to rebuild it."""
+        f = self.facts
+        end = f.decay_end_step if f.decay_end_step is not None else f.planned_steps
+        if f.schedule is None or f.peak_learning_rate is None or end is None:
+            return None
+        kind: Kind = f.schedule  # type: ignore[assignment]  # readers only state members of schedule.KINDS
+        return Schedule(
+            kind=kind,
+            peak_lr=f.peak_learning_rate,
+            min_lr=f.min_learning_rate or 0.0,
+            warmup_steps=f.warmup_steps or 0,
+            end_step=end,
+            decay_start=f.decay_start_step or 0,
+        )
+
+    def has(self, name: str) -> bool:
+        """Whether the column or fact of this name is there. `name` is a field of Run or of Facts."""
+        if name in FACT_NAMES:
+            return getattr(self.facts, name) is not None
+        return bool(getattr(self, name))

@@ -1,0 +1,93 @@
+"""The import table of the house, as a test. Each room may import itself and what stands beside it here."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "talweg"
+
+GROUND = {"errors", "files", "estimate", "schedule"}  # small modules without imports of their own; open to every room
+ROOMS: dict[str, set[str]] = {
+    "errors": set(),
+    "files": set(),
+    "estimate": set(),
+    "schedule": set(),
+    "run": set(),
+    "finding": set(),
+    "curve": set(),
+    "laws": {"curve"},
+    "configs": {"run"},
+    "readers": {"run", "configs"},
+    "evidence": {"run", "curve", "laws"},
+    "causes": {"run", "finding", "curve", "laws", "evidence"},
+    "readings": {"run", "finding", "curve", "laws", "evidence"},
+    "myths": {"run", "finding", "curve", "laws", "evidence"},
+    "diagnosis": {"run", "finding", "curve", "laws", "evidence", "causes", "readings", "myths"},
+    "corpus": set(),
+    "model": set(),
+    "train": {"run", "corpus", "model"},
+    "report": {"run", "finding", "laws", "evidence", "diagnosis"},
+    "demo": {"cli"},
+    "cli": {"*"},
+    "__init__": {"*"},
+    "__main__": {"cli"},
+}
+NO_NEIGHBOURS = {"causes", "readers", "configs"}  # files in these rooms never import each other
+TORCH_ROOMS = {"model", "train"}
+MAY_IMPORT_AT_ANY_TIME = {
+    "numpy",
+    "rich",
+    "tyro",
+    "talweg",
+}  # everything else in the bare install is imported late or not at all
+
+
+def room_of(path: Path) -> str:
+    parts = path.relative_to(SOURCE).parts
+    return parts[0] if len(parts) > 1 else path.stem
+
+
+def imports(path: Path) -> list[str]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; write the full name"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_a_room_imports_only_what_the_table_allows(path: Path) -> None:
+    room = room_of(path)
+    assert room in ROOMS, f"{path}: a room that the table does not know"
+    allowed = ROOMS[room] | GROUND | {room}
+    for name in imports(path):
+        top, _, rest = name.partition(".")
+        if top == "torch":
+            assert room in TORCH_ROOMS, f"{path} imports torch"
+        if top != "talweg" or "*" in allowed:
+            continue
+        target = rest.split(".")[0]
+        if target in ROOMS:
+            assert target in allowed, f"{path} imports {name}; {room} may import {sorted(allowed)}"
+        if target == room and room in NO_NEIGHBOURS:
+            neighbour = rest.split(".")[1] if "." in rest else ""
+            assert path.name == "__init__.py" or not (path.parent / f"{neighbour}.py").exists(), (
+                f"{path} imports its neighbour {name}"
+            )
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_a_file_is_under_400_lines(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 400
+
+
+def test_the_table_names_no_room_that_is_gone() -> None:
+    rooms = {room_of(path) for path in FILES}
+    assert rooms <= set(ROOMS)
