@@ -28,7 +28,6 @@ ROOMS: dict[str, set[str]] = {
     "model": set(),
     "train": {"run", "corpus", "model"},
     "report": {"run", "finding", "laws", "evidence", "diagnosis"},
-    "demo": {"cli"},
     "cli": {"*"},
     "__init__": {"*"},
     "__main__": {"cli"},
