@@ -1,0 +1,38 @@
+"""The best peak learning rate, as well as it is known, and what a wrong one costs."""
+
+import math
+
+import numpy as np
+
+from talweg.estimate import Estimate
+
+# Final loss above the best at that multiple of the best peak rate, at the best batch: medians over 16 (N, D) cells of
+# the StepLaw grid (arXiv 2503.04715). Above 2 x the tail runs to divergence.
+RATIO = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0)
+COST = (0.037, 0.021, 0.007, 0.0, 0.019, 0.097)
+FACTOR = 4.0  # the laws below differ by up to 5 x, so the optimum is known to about this factor either way
+PARAMETERS_RANGE = (1e7, 2e10)  # both laws were fitted above; far below they are no evidence
+
+
+def optimum(n: float, d: float) -> Estimate:
+    """The best peak rate of AdamW for N parameters and D tokens: the geometric mean of two laws, a factor 4 either way.
+
+    StepLaw: 1.79 N^-0.713 D^0.307 (arXiv 2503.04715). DeepSeek: 0.3118 C^-0.125, C = 6 N D (arXiv 2401.02954).
+    """
+    step_law = 1.79 * n**-0.713 * d**0.307
+    deepseek = 0.3118 * (6 * n * d) ** -0.125
+    best = math.sqrt(step_law * deepseek)
+    return Estimate(best, best / FACTOR, best * FACTOR)
+
+
+def cost_of_peak(ratio: float) -> Estimate:
+    """Nats lost by a peak rate of `ratio` times the best, between half and twice the median of the table.
+
+    Held flat below 1/8; above 4 x the last slope is carried on and the upper end is open to divergence (3 x).
+    """
+    x = math.log2(ratio)
+    table = [math.log2(r) for r in RATIO]
+    value = float(np.interp(x, table, COST))
+    if x > table[-1]:
+        value = COST[-1] + (x - table[-1]) * (COST[-1] - COST[-2])
+    return Estimate(value, value / 2, value * (3 if ratio > 2 else 2))
