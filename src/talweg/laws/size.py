@@ -45,7 +45,8 @@ TOKENS_RANGE = (2e8, 2e12)
 # A classic GPT-2 recipe on FineWeb with GPT-2's tokenizer: 123.6 M parameters, 10.25 B tokens, cosine to a tenth.
 # Measured: 3.2722 (a public llm.c log).
 ANCHOR_PARAMETERS, ANCHOR_TOKENS, ANCHOR_LOSS = 123.6e6, 10.25e9, 3.273
-# A sane run within a factor 4 of the anchor lies within +-0.05 of the law: spread of laws .02, residual .035, seeds .0014.
+# A sane run within a factor 4 of the anchor lies within +-0.05 of the law: spread of laws .02, residual .035, seeds
+# .0014.
 ANCHOR_HALF_WIDTH, ANCHOR_FACTOR = 0.05, 4.0
 LAW_ERROR = 0.1  # relative sd of a difference beyond the spread of the laws. Our choice
 

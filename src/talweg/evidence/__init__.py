@@ -1,0 +1,46 @@
+"""What the causes ask of a run, each thing measured once: the glue between a `Run` and the arrays of curve and laws.
+
+Every function takes a Run and answers None when the run does not offer enough. Answers are cached by run.
+"""
+
+from talweg.evidence.expected import Expected, expected, expected_at_end
+from talweg.evidence.fitted import Forecast, RunFit, fit, forecast
+from talweg.evidence.levels import (
+    EvalNoise,
+    Gap,
+    Judged,
+    batch_noise,
+    eval_noise,
+    events,
+    gap,
+    judged,
+    train_level,
+    trend,
+    val_level,
+)
+from talweg.evidence.plan import horizon, peak_rate, rate_at, rate_share
+
+__all__ = [
+    "EvalNoise",
+    "Expected",
+    "Forecast",
+    "Gap",
+    "Judged",
+    "RunFit",
+    "batch_noise",
+    "eval_noise",
+    "events",
+    "expected",
+    "expected_at_end",
+    "fit",
+    "forecast",
+    "gap",
+    "horizon",
+    "judged",
+    "peak_rate",
+    "rate_at",
+    "rate_share",
+    "train_level",
+    "trend",
+    "val_level",
+]

@@ -1,0 +1,180 @@
+"""Levels, trend, noise, gap and events of a run's curves."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from talweg.curve import events as curve_events
+from talweg.curve import level as curve_level
+from talweg.curve import noise as curve_noise
+from talweg.curve import trend as curve_trend
+from talweg.estimate import Estimate
+from talweg.laws import evaluation
+from talweg.run import Run, Series
+
+FEW = 6  # below this many points a curve is not judged by
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The loss that the run is judged by: validation where there is enough of it, else training."""
+
+    name: Literal["val", "train_eval", "train"]
+    loss: Series  # finite values only
+
+
+@dataclass(frozen=True)
+class EvalNoise:
+    """How far one evaluation scatters about the trend, nats."""
+
+    sd: float
+    sampling_sd: float | None  # from how the evaluation is made, or as the trainer stated it
+    interval_steps: float  # between evaluations
+    probability_of_rise: float  # that one evaluation lies above the one before
+    because: str
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Validation minus training loss."""
+
+    value: Estimate  # nats, at the end of the log
+    growth: Estimate | None  # nats per 1,000 steps
+    like_for_like: bool  # both in evaluation mode
+
+
+@dataclass(frozen=True)
+class RunEvent:
+    """An event of one column of the run."""
+
+    kind: str
+    series: str
+    first_step: float
+    last_step: float
+    size: float
+    significance: float
+
+
+@lru_cache(maxsize=32)
+def judged(run: Run) -> Judged | None:
+    """Validation loss if it has six finite values, else training loss in evaluation mode, else as trained."""
+    for name in ("val_loss", "train_eval_loss", "train_loss"):
+        series: Series = getattr(run, name).finite
+        if len(series) >= FEW:
+            return Judged(name.removesuffix("_loss"), series)  # type: ignore[arg-type]
+    return None
+
+
+@lru_cache(maxsize=32)
+def val_level(run: Run) -> Estimate | None:
+    return _level(run.val_loss)
+
+
+@lru_cache(maxsize=32)
+def train_level(run: Run) -> Estimate | None:
+    """Level of the training loss now: in evaluation mode where the log has it, else as trained."""
+    return _level(run.train_eval_loss) or _level(run.train_loss)
+
+
+def _level(series: Series) -> Estimate | None:
+    found = curve_level.level(series.step, series.value)
+    return None if found is None else Estimate.normal(found.value, found.standard_error)
+
+
+@lru_cache(maxsize=32)
+def trend(run: Run) -> Estimate | None:
+    """Slope of the judged loss at the end of the log, nats per 1,000 steps, negative when it falls."""
+    if (j := judged(run)) is None:
+        return None
+    part = curve_trend.tail(j.loss.step, j.loss.value)
+    found = curve_trend.trend(j.loss.step[part], j.loss.value[part])
+    return None if found is None else Estimate.normal(1000 * found.slope, 1000 * found.standard_error)
+
+
+@lru_cache(maxsize=32)
+def batch_noise(run: Run) -> float | None:
+    """Sd of one logged training loss about its trend, nats."""
+    found = curve_noise.noise(run.train_loss.step, run.train_loss.value)
+    return None if found is None else found.sd
+
+
+@lru_cache(maxsize=32)
+def eval_noise(run: Run) -> EvalNoise | None:
+    """Scatter of the validation loss: measured about its trend, beside what the evaluation's making implies."""
+    series = run.val_loss.finite
+    if len(series) < 3:
+        return None
+    sampling, source = _sampling_sd(run)
+    found = curve_noise.noise(series.step, series.value)
+    if found is not None and len(series) >= 8:
+        sd, because = found.sd, f"measured about the trend of {len(series)} evaluations"
+    elif sampling is not None:
+        sd, because = sampling, source
+    else:
+        return None
+    interval = float(np.median(np.diff(series.step)))
+    slope = trend(run)
+    chance = 0.5 if slope is None else curve_noise.probability_of_rise(slope.value / 1000, interval, max(sd, 1e-12))
+    if sampling is not None and because != source:
+        because += f"; {source} gives {sampling:.4f}"
+    return EvalNoise(sd, sampling, interval, chance, because)
+
+
+def _sampling_sd(run: Run) -> tuple[float | None, str]:
+    """Standard error of one evaluation as stated by the trainer, else from the number of windows it draws."""
+    stated = run.val_standard_error.finite
+    if stated:
+        return float(np.median(stated.value)), "the standard error stated in the log"
+    windows, context = run.facts.eval_windows, run.facts.context
+    if windows is None or context is None or run.facts.eval_is_fixed:
+        return None, ""
+    return evaluation.standard_error(windows, context).value, f"{windows:,} random windows of {context:,} tokens"
+
+
+@lru_cache(maxsize=32)
+def gap(run: Run) -> Gap | None:
+    """Validation minus training loss where both were evaluated, else against the smoothed training loss."""
+    val, evaluated = run.val_loss.finite, run.train_eval_loss.finite
+    if evaluated and len(val) >= 3:
+        common = np.intersect1d(val.step, evaluated.step)
+        if common.size >= 3:
+            return _gap(common, val.at(common) - evaluated.at(common), like_for_like=True)
+    train = run.train_loss.finite
+    if len(val) < 3 or len(train) < 2 * FEW:
+        return None
+    common = val.step[(val.step >= train.step[0]) & (val.step <= train.step[-1])]
+    if common.size < 3:
+        return None
+    spacing = float(np.median(np.diff(common)))
+    near = np.array([_near(train, s, spacing / 2) for s in common])
+    return _gap(common, val.at(common) - near, like_for_like=False)
+
+
+def _near(train: Series, step: float, reach: float) -> float:
+    """Mean training loss within `reach` steps, else the interpolated one."""
+    close = train.between(step - reach, step + reach)
+    return float(close.value.mean()) if close else float(train.at(step))
+
+
+def _gap(step: np.ndarray, value: np.ndarray, like_for_like: bool) -> Gap | None:  # type: ignore[type-arg]
+    found = curve_level.level(step, value)
+    if found is None:
+        late = value[-3:]
+        return Gap(Estimate.normal(float(late.mean()), float(late.std(ddof=1)) / 3**0.5), None, like_for_like)
+    part = slice(step.size // 2, None) if step.size >= 2 * FEW else slice(None)
+    slope = curve_trend.trend(step[part], value[part])
+    growth = None if slope is None else Estimate.normal(1000 * slope.slope, 1000 * slope.standard_error)
+    return Gap(Estimate.normal(found.value, found.standard_error), growth, like_for_like)
+
+
+@lru_cache(maxsize=32)
+def events(run: Run) -> tuple[RunEvent, ...]:
+    """Events of the loss columns and the gradient norm, in the order of their steps."""
+    found: list[RunEvent] = []
+    for name in ("train_loss", "train_eval_loss", "val_loss", "grad_norm"):
+        series: Series = getattr(run, name)
+        for e in curve_events.events(series.step, series.value):
+            found.append(RunEvent(e.kind, name, e.first_step, e.last_step, e.size, e.significance))
+    return tuple(sorted(found, key=lambda e: e.first_step))
