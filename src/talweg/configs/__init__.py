@@ -1,0 +1,55 @@
+"""Configurations of trainers: `read_facts(path)` finds out which kind of file it is and reads what it states.
+
+A file in this folder is a kind of configuration: `NAME`, `sniff(path, head) -> float` (how sure it is, 0 to 1) and
+`read(path) -> Facts`. None of them executes anything.
+"""
+
+import importlib
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+from talweg.errors import InputError
+from talweg.run import Facts
+from talweg.textfile import read_text
+
+
+def kinds() -> dict[str, ModuleType]:
+    """The modules of this folder by name."""
+    names = [info.name for info in pkgutil.iter_modules(__path__)]
+    return {name: importlib.import_module(f"{__name__}.{name}") for name in sorted(names)}
+
+
+def kind_of(path: Path | str) -> ModuleType:
+    """The kind of configuration that this file is. Raises InputError when it is none that is known."""
+    path = Path(path)
+    if path.is_dir():
+        path = _within(path)
+    head = read_text(path).head
+    sure = {module: float(module.sniff(path, head)) for module in kinds().values()}
+    best = max(sure, key=lambda module: sure[module])
+    if sure[best] <= 0:
+        raise InputError(
+            f"{path} is no configuration that Talweg knows: it needs assignments of settings, as in a nanoGPT config "
+            "(batch_size = 12), a Talweg config.toml, or JSON or key: value lines (learning_rate: 6e-4)"
+        )
+    return best
+
+
+def read_facts(path: Path | str) -> Facts:
+    """What a configuration file states; a folder of `talweg prepare` is read by its manifest.json.
+
+    Raises InputError when the file cannot be read or is no configuration.
+    """
+    path = Path(path)
+    module = kind_of(path)
+    facts: Facts = module.read(_within(path) if path.is_dir() else path)
+    return facts
+
+
+def _within(folder: Path) -> Path:
+    """The file of a folder that says most of it."""
+    for name in ("config.resolved.toml", "config.toml", "manifest.json", "config.json"):
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(f"{folder} holds no config.toml, manifest.json or config.json; give the file itself")

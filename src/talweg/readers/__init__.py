@@ -1,0 +1,80 @@
+"""Logs of trainers: `read(path)` finds out which program wrote a log and returns the `Run`.
+
+A file in this folder is a format: `NAME`, `sniff(head) -> float` (how sure it is, 0 to 1) and
+`read(text, *, source, config, loss_column) -> Run`. Other packages add formats by the entry point group
+`talweg.readers`.
+"""
+
+import importlib
+import pkgutil
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+from talweg.configs import read_facts
+from talweg.errors import InputError
+from talweg.run import Run
+from talweg.textfile import HEAD, Text, read_text
+
+
+@cache
+def formats() -> dict[str, ModuleType]:
+    """The readers by name: the modules of this folder, then those that other packages bring."""
+    names = sorted(info.name for info in pkgutil.iter_modules(__path__))
+    found = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+    for entry in entry_points(group="talweg.readers"):
+        found.setdefault(entry.name, entry.load())
+    return found
+
+
+def read(
+    path: Path | str,
+    *,
+    config: Path | str | None = None,
+    data: Path | str | None = None,
+    loss_column: str | None = None,
+) -> Run:
+    """The run that a log tells of.
+
+    path:   a log of any known trainer, a run folder of Talweg, or "-" for standard input.
+    config: the trainer's configuration file; what it states wins over what the log states.
+    data:   a folder of `talweg prepare`; its counts complete the facts.
+    loss_column: the name of the training loss in a table, where the guess would be another.
+    Raises InputError when something cannot be read, and always when no loss was understood.
+    """
+    text = _text(path)
+    reader = _reader_of(text)
+    config = None if config is None else Path(config)
+    run: Run = reader.read(text.text, source=text.source, config=config, loss_column=loss_column)
+    if run.last_step is None:
+        raise InputError(f"{text.source}: no loss was found in it ({run.format}); nothing can be said about this run")
+    if data is not None:
+        run = replace(run, facts=run.facts.over(read_facts(data)))
+    if text.notes:
+        run = replace(run, reading=replace(run.reading, notes=text.notes + run.reading.notes))
+    return run
+
+
+def _text(path: Path | str) -> Text:
+    """The log at a path; of a run folder its log.jsonl."""
+    if str(path) != "-" and Path(path).is_dir():
+        log = Path(path) / "log.jsonl"
+        if not log.is_file():
+            raise InputError(f"{path} is a folder without a log.jsonl, so no run of Talweg; give the log itself")
+        return replace(read_text(log), source=str(path))
+    return read_text(path)
+
+
+def _reader_of(text: Text) -> ModuleType:
+    """The reader that is surest of the beginning of the text; failing that, of its end."""
+    for part in (text.head, text.text[-HEAD:]):
+        sure = {reader: float(reader.sniff(part)) for reader in formats().values()}
+        best = max(sure, key=lambda reader: sure[reader], default=None)
+        if best is not None and sure[best] > 0:
+            return best
+    raise InputError(
+        f"{text.source}: no loss was found in its {text.text.count(chr(10)):,} lines, and it is no format that Talweg "
+        f"reads ({', '.join(formats())}); give a training log, or a table with a step and a loss column"
+    )

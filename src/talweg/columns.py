@@ -1,0 +1,74 @@
+"""A column as a log has it: which of its points are in force, and how finely its numbers are printed."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+PRINTED = re.compile(r"[-+]?[0-9,]*\.?([0-9]*)(?:[eE]([-+]?[0-9]+))?$")
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """keep: (T,) the points that are in force, in the order of the log."""
+
+    keep: NDArray[np.bool_]
+    num_repeated: int = 0  # the same step with the same value stood there before
+    num_superseded: int = 0  # a later line went back to this step or before it
+    went_back_to: tuple[float, ...] = ()  # the steps at which the log went back: resumes, or runs started anew
+
+    def notes(self, name: str) -> tuple[str, ...]:
+        """What a person should know of it; `name` is what these points are, e.g. "train loss"."""
+        notes: tuple[str, ...] = ()
+        if self.num_repeated:
+            notes += (f"{name}: {self.num_repeated} points stand in the log more than once and were counted once",)
+        if self.went_back_to and min(self.went_back_to) > 0:
+            places = ", ".join(f"{step:,.0f}" for step in self.went_back_to[:4])
+            more = ", ..." if len(self.went_back_to) > 4 else ""
+            notes += (
+                f"{name}: the log goes back to step {places}{more} (a resume); "
+                f"{self.num_superseded} points that were trained anew were left out",
+            )
+        elif self.num_superseded:
+            notes += (
+                f"{name}: the log starts over at step {min(self.went_back_to):,.0f}; "
+                f"{self.num_superseded} points of what ran before were left out",
+            )
+        return notes
+
+
+def standing(
+    step: NDArray[np.float64],  # (T,) in the order of the log
+    value: NDArray[np.float64],  # (T,)
+) -> Standing:
+    """Which points are in force when a log repeats lines or goes back to an earlier step: the later ones win.
+
+    A point is overtaken when any later one stands at its step or before it; a line that is repeated word for word
+    (several processes print it) counts once, at its first place, and overtakes nothing.
+    """
+    keep = np.ones(step.size, dtype=np.bool_)
+    if step.size < 2 or bool(np.all(np.diff(step) > 0)):
+        return Standing(keep)
+    bits = np.ascontiguousarray(value).view(np.int64)  # NaN equals NaN here
+    order = np.lexsort((np.arange(step.size), bits, step))
+    same = (np.diff(step[order]) == 0) & (np.diff(bits[order]) == 0)
+    keep[order[1:][same]] = False
+    num_repeated = int(same.sum())
+    first = np.flatnonzero(keep)
+    steps = step[first]
+    lowest_after = np.append(np.minimum.accumulate(steps[::-1])[::-1][1:], np.inf)
+    overtaken = steps >= lowest_after
+    keep[first[overtaken]] = False
+    back = steps[1:][np.diff(steps) < 0]
+    return Standing(keep, num_repeated, int(overtaken.sum()), tuple(float(s) for s in back))
+
+
+def decimals(texts: Iterable[str]) -> int:
+    """The most digits after the decimal point among these printed numbers; 1.5e-3 has four."""
+    most = 0
+    for text in texts:
+        if match := PRINTED.match(text):
+            most = max(most, len(match[1]) - int(match[2] or 0))
+    return most
