@@ -1,0 +1,413 @@
+"""The command line: parses and calls; decides nothing.
+
+Each command is a function whose signature is its options and whose docstring is its help. Only the parser of the
+command that is asked for is built, and whatever is slow to import is imported where it is used.
+"""
+
+import contextlib
+import difflib
+import inspect
+import io
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin
+
+from talweg import __version__
+from talweg.errors import InputError
+
+if TYPE_CHECKING:
+    from talweg.diagnosis import Diagnosis
+
+NOTHING_WRONG, CAUSE_PRESENT, NOT_JUDGED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+EXTRAS = {  # what to install when an optional package is not there
+    "torch": "train",
+    "safetensors": "train",
+    "pyarrow": "data",
+    "tokenizers": "data",
+    "tiktoken": "data",
+    "bokeh": "report",
+}
+
+
+def prepare(
+    parquet: tuple[Path, ...],
+    /,
+    *,
+    out: Path,
+    tokenizer: str = "bpe",
+    vocabulary_size: int = 8192,
+    val_share: float = 0.01,
+    text_column: str | None = None,
+    seed: int = 0,
+) -> int:
+    """Turn parquet files into token shards for training.
+
+    The split for validation keeps whole groups (source, URL host) together, so that no document is on both sides.
+
+    Args:
+        parquet: parquet files, or folders of them
+        out: the data folder to write
+        tokenizer: bpe (trained on this text), gpt2, bytes, or a tokenizer.json
+        vocabulary_size: tokens of the trained bpe
+        val_share: share of the text kept for validation, in whole groups (source, URL host)
+        text_column: the column that holds the text; found by its name and type when left out
+        seed: of the split and the order of documents
+    """
+    from talweg.corpus.prepare import prepare as prepare_corpus
+    from talweg.progress import Stages
+
+    with Stages() as stages:
+        manifest = prepare_corpus(
+            parquet,
+            out,
+            tokenizer=tokenizer,
+            vocabulary_size=vocabulary_size,
+            val_share=val_share,
+            text_column=text_column,
+            seed=seed,
+            progress=stages.update,
+        )
+    train, val = manifest.train, manifest.val
+    print(f"{out}  {train.tokens:,} training tokens in {train.documents:,} documents, {val.tokens:,} for validation")
+    return 0
+
+
+def train(config: Path, /, *, overrides: Sequence[str] = ()) -> int:
+    """Train a GPT, and diagnose the run at its end.
+
+    A run that was stopped goes on from its last checkpoint, exactly as if it had not been stopped. Every key of the
+    configuration is an option too, such as --optimizer.peak_lr 2e-3; docs/configuration.md lists them.
+
+    Args:
+        config: the TOML file
+    """
+    from talweg.progress import Training
+    from talweg.train.config import load
+    from talweg.train.loop import train as train_records
+
+    settings = load(config, overrides)
+    folder = settings.run.out / settings.run.name
+    with Training() as progress:
+        for record in train_records(settings):
+            progress.update(record)
+    diagnosis = _diagnosis(str(folder))
+    _show(diagnosis)
+    with contextlib.suppress(ModuleNotFoundError):  # without the report extra there is no page, and that is all
+        print(f"report      {_write_report(diagnosis, folder / 'report.html')}")
+    return 0
+
+
+def sample(
+    checkpoint: Path,
+    /,
+    *,
+    prompt: str = "",
+    tokens: int = 200,
+    temperature: float = 0.8,
+    top_k: int | None = None,
+    seed: int = 0,
+) -> int:
+    """Write text with a trained model.
+
+    Args:
+        checkpoint: a checkpoint folder, or a run folder (its latest checkpoint)
+        prompt: text to go on from; empty: the start of a document
+        tokens: how many to write
+        temperature: 0 takes the most probable token each time
+        top_k: choose among this many tokens only
+        seed: of the choice
+    """
+    from talweg.train.sample import sample as sample_text
+
+    sys.stdout.write(prompt)
+    for piece in sample_text(checkpoint, prompt, tokens=tokens, temperature=temperature, top_k=top_k, seed=seed):
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
+    return 0
+
+
+def diagnose(
+    run: str,
+    /,
+    *,
+    config: Path | None = None,
+    data: Path | None = None,
+    format: Literal["text", "json", "markdown", "html"] = "text",
+    fail_on: Literal["present", "never"] = "present",
+    loss_column: str | None = None,
+) -> int:
+    """Say why the loss has stopped falling, and what that costs.
+
+    Each cause is given in nats with an 80 % interval, and with what would win it back.
+    Exit code: 0 nothing is wrong, 1 a cause is present, 2 it could not be read or judged.
+
+    Args:
+        run: a run folder, any trainer's log, or - for standard input
+        config: the trainer's configuration, where the log does not hold it
+        data: the data folder that the run was trained on
+        format: of the answer
+        fail_on: never makes exit code 1 into 0
+        loss_column: the column of the training loss, where its name does not say so
+    """
+    diagnosis = _diagnosis(run, config=config, data=data, loss_column=loss_column)
+    if format == "text":
+        _show(diagnosis)
+    else:
+        print(_rendered(diagnosis, format))
+    if diagnosis.by_verdict("present"):
+        return CAUSE_PRESENT if fail_on == "present" else NOTHING_WRONG
+    if diagnosis.state == "too_short" or not diagnosis.by_verdict("absent"):
+        raise InputError(f"{run}: could not be judged: {diagnosis.headline}")
+    return NOTHING_WRONG
+
+
+def explain(cause: str | None = None, /) -> int:
+    """Show the page of one cause, or list them all.
+
+    A page holds the physics, the statistic, and what would refute it.
+
+    Args:
+        cause: its name
+    """
+    from talweg.causes import catalogue, page
+
+    modules = catalogue()
+    if cause is None:
+        width = max(map(len, modules))
+        for name, module in sorted(modules.items(), key=lambda item: (item[1].GROUP, item[0])):
+            summary = (module.__doc__ or "").strip().splitlines()[0].partition(": ")[2]
+            print(f"{name:<{width}}  {module.GROUP:<14}  {summary}")
+        return 0
+    if cause not in modules:
+        raise InputError(f"no cause is called {cause}{_nearest(cause, modules)}; talweg explain lists all")
+    print(page(cause))
+    return 0
+
+
+def report(
+    run: str,
+    /,
+    *,
+    out: Path | None = None,
+    config: Path | None = None,
+    data: Path | None = None,
+    loss_column: str | None = None,
+) -> int:
+    """Write the diagnosis as one file that needs no network.
+
+    Args:
+        run: a run folder, any trainer's log, or - for standard input
+        out: (or -o) the file: .html, .md or .json; left out, report.html in the run folder, else in this folder
+        config: the trainer's configuration, where the log does not hold it
+        data: the data folder that the run was trained on
+        loss_column: the column of the training loss, where its name does not say so
+    """
+    target = out or (Path(run) if Path(run).is_dir() else Path()) / "report.html"
+    if target.suffix not in REPORT_FORMATS:
+        raise InputError(f"{target}: a report ends in {', '.join(REPORT_FORMATS)}")
+    diagnosis = _diagnosis(run, config=config, data=data, loss_column=loss_column)
+    print(_write_report(diagnosis, target))
+    return 0
+
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    command.__name__: command for command in (prepare, train, sample, diagnose, explain, report)
+}
+REPORT_FORMATS = {".html": "html", ".md": "markdown", ".json": "json"}
+
+
+def _diagnosis(
+    run: str, *, config: Path | None = None, data: Path | None = None, loss_column: str | None = None
+) -> "Diagnosis":
+    from talweg.diagnosis import diagnose
+    from talweg.readers import read
+
+    return diagnose(read(run, config=config, data=data, loss_column=loss_column))
+
+
+def _show(diagnosis: "Diagnosis") -> None:
+    from shutil import get_terminal_size
+
+    from talweg.report.terminal import render
+
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    print(render(diagnosis, width=get_terminal_size((100, 24)).columns, color=color))
+
+
+def _rendered(diagnosis: "Diagnosis", format: str) -> str:
+    if format == "json":
+        import json
+
+        from talweg.report.json import to_json
+
+        return json.dumps(to_json(diagnosis), indent=1, allow_nan=False)
+    if format == "markdown":
+        from talweg.report.markdown import to_markdown
+
+        return to_markdown(diagnosis)
+    from talweg.report.html import to_html
+
+    return to_html(diagnosis)
+
+
+def _write_report(diagnosis: "Diagnosis", target: Path) -> Path:
+    from talweg.files import write_text
+
+    write_text(target, _rendered(diagnosis, REPORT_FORMATS[target.suffix]) + "\n")
+    return target
+
+
+def overview() -> str:
+    """What `talweg --help` prints."""
+    lines = [f"talweg {__version__}: trains small GPTs, and tells why the loss has stopped falling", ""]
+    width = max(map(len, COMMANDS))
+    for name, command in COMMANDS.items():
+        lines.append(f"  talweg {name:<{width}}  {(command.__doc__ or '').splitlines()[0]}")
+    return "\n".join([*lines, "", "talweg COMMAND --help tells the rest."])
+
+
+def _nearest(word: str, known: object) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)  # type: ignore[call-overload]
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Take the dotted options (--section.key value, --section.key=value) out of `words`, as section.key=value."""
+    rest, overrides, words = [], [], list(words)
+    while words:
+        word = words.pop(0)
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or "." not in name:
+            rest.append(word)
+            continue
+        if not equals:
+            if not words:
+                raise InputError(f"{word} needs a value: {word} VALUE")
+            value = words.pop(0)
+        overrides.append(f"{name.replace('-', '_')}={value}")
+    return rest, overrides
+
+
+def _call(name: str, words: list[str]) -> int:
+    """Parse the options of one command by its signature, and run it."""
+    command = COMMANDS[name]
+    parsed: dict[str, object] = {}
+    if name == "train":
+        words, overrides = _split_overrides(words)
+        parsed["overrides"] = overrides
+    arguments, unknown = _parse(command, name, ["--out" if word == "-o" else word for word in words])
+    if unknown:
+        options = [f"--{p.replace('_', '-')}" for p in inspect.signature(command).parameters]
+        raise InputError(f"talweg {name} does not know {unknown[0]}{_nearest(unknown[0], options)}")
+    return command(*arguments.args, **{**arguments.kwargs, **parsed})
+
+
+def _parse(command: Callable[..., int], name: str, words: list[str]) -> tuple[inspect.BoundArguments, list[str]]:
+    import tyro
+
+    signature = inspect.signature(command)
+    visible = [
+        p.replace(annotation=Annotated[p.annotation, tyro.conf.arg(metavar=_metavar(p), help_behavior_hint=_hint(p))])
+        for p in signature.parameters.values()
+        if p.name != "overrides"
+    ]
+
+    def arguments(*args: object, **kwargs: object) -> inspect.BoundArguments:
+        return signature.bind(*args, **kwargs)
+
+    arguments.__signature__ = signature.replace(parameters=visible)  # type: ignore[attr-defined]
+    arguments.__doc__ = command.__doc__
+    arguments.__annotations__ = {p.name: p.annotation for p in visible}
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(arguments, prog=f"talweg {name}", args=words, return_unknown_args=True)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise InputError(f"{_one_line(complaint.getvalue())}; see talweg {name} --help") from None
+
+
+def _metavar(parameter: inspect.Parameter) -> str | None:
+    """How the help calls a value: by its name where it has no option, else by its type."""
+    if parameter.kind is parameter.POSITIONAL_ONLY:
+        word = parameter.name.upper()
+        return f"[{word}]" if parameter.default is None else f"{word}..." if _is_many(parameter) else word
+    types = [kind for kind in get_args(parameter.annotation) if kind is not type(None)]
+    return {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}.get(types[0] if types else parameter.annotation)
+
+
+def _is_many(parameter: inspect.Parameter) -> bool:
+    return get_origin(parameter.annotation) is tuple
+
+
+def _hint(parameter: inspect.Parameter) -> str | None:
+    """What the help says of the default: nothing where it is "not given"; None leaves it to tyro."""
+    return "" if parameter.default is None or _is_many(parameter) else None
+
+
+def _one_line(box: str) -> str:
+    """The message in the box that the option parser draws: its rows up to the first rule."""
+    rows = [row.strip(" │|") for row in box.splitlines()[1:]]
+    message = []
+    for row in rows:
+        if re.fullmatch(r"[─\-╰╯+]+.*", row) and not row.startswith("--"):
+            break
+        message.append(row)
+    text = " ".join(" ".join(message).split()).partition(" Got errors:")[0].removesuffix(".")
+    return text or "the options could not be understood"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; every failure that a person can cause is one line on stderr and exit code 2."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
+    except InputError as error:
+        return _fail(str(error))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        return _fail(f'this needs {package}, which is not installed: pip install "talweg[{EXTRAS[package]}]"')
+    except BrokenPipeError:  # the reader of our output went away: say nothing
+        _abandon_stdout()
+        return PIPE_CLOSED
+    except OSError as error:
+        _abandon_stdout()
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return _fail(f"{where}{error.strerror or error}")
+    except KeyboardInterrupt:
+        print("talweg: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0 if words else NOT_JUDGED
+    if words[0] == "--version":
+        print(__version__)
+        return 0
+    if words[0] not in COMMANDS:
+        raise InputError(f"talweg has no command {words[0]}{_nearest(words[0], COMMANDS)}; talweg --help lists them")
+    return _call(words[0], words[1:])
+
+
+def _abandon_stdout() -> None:
+    """Let go of what could not be written, so that the flush at the exit does not fail over it once more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(message: str) -> int:
+    print(f"talweg: {' '.join(message.split())}", file=sys.stderr)
+    return NOT_JUDGED

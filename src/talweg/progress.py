@@ -1,0 +1,129 @@
+"""What a long command shows on stderr while it works: a bar on a terminal, a plain line now and then elsewhere."""
+
+import math
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+PLAIN_INTERVAL = 10.0  # seconds between two lines when stderr is a file or a pipe
+
+
+def clock(seconds: float) -> str:
+    """75 -> 1:15; 4000 -> 1:06:40."""
+    minutes, rest = divmod(round(max(seconds, 0.0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class _Line:
+    """One line that is written over on a terminal, or written anew every PLAIN_INTERVAL seconds elsewhere."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._written = -math.inf
+        self._live: Any = None
+        if self._terminal:
+            from rich.console import Console
+            from rich.status import Status
+
+            self._live = Status("", console=Console(stderr=True), spinner="dots")
+            self._live.start()
+
+    def write(self, text: str, *, important: bool = False) -> None:
+        now = time.monotonic()
+        if self._live is not None:
+            if important or now - self._written > 0.1:
+                self._live.update(text)
+                self._written = now
+        elif important or now - self._written >= PLAIN_INTERVAL:
+            print(text, file=sys.stderr, flush=True)
+            self._written = now
+
+    def keep(self, text: str) -> None:
+        """A line that stays above the moving one."""
+        if self._live is not None:
+            self._live.console.print(text, highlight=False, markup=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+
+class _Shown:
+    def __init__(self) -> None:
+        self.line = _Line()
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.line.close()
+
+
+class Stages(_Shown):
+    """Named stages, each with an amount done of a total, with rate and time left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stage, self._began = "", 0.0
+
+    def update(self, stage: str, done: float, total: float) -> None:
+        """`done` of `total`, in any unit; a total of 0 means that it is not known."""
+        now = time.monotonic()
+        fresh = stage != self._stage
+        if fresh:
+            self._stage, self._began = stage, now
+        text = stage
+        if total > 0:
+            text += f"  {min(done / total, 1):4.0%}"
+            if 0 < done < total and now - self._began > 1:
+                text += f"  {clock((now - self._began) * (total - done) / done)} left"
+        self.line.write(text, important=fresh)
+
+
+class Training(_Shown):
+    """The records of a training run: loss, learning rate, tokens a second, time left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._total: float | None = None
+        self._first: tuple[float, float, float] | None = None  # step, tokens, time of the first update seen
+
+    def update(self, record: Mapping[str, Any]) -> None:
+        """One record of the log (see the run folder's log.jsonl for its keys)."""
+        if "facts" in record:
+            self._total = record["facts"].get("planned_steps")
+        elif "val_loss" in record:
+            self.line.keep(f"step {record['step']:>7,}  val {_number(record['val_loss'])}{_bits(record)}")
+        elif "loss" in record:
+            self.line.write(self._moving(record))
+
+    def _moving(self, record: Mapping[str, Any]) -> str:
+        now, step, tokens = time.monotonic(), float(record["step"]), float(record.get("tokens", 0.0))
+        total = f" of {self._total:,}" if self._total else ""
+        text = f"step {record['step']:>7,}{total}  loss {_number(record['loss'])}  lr {_number(record['lr'], '.2e')}"
+        if self._first is None:
+            self._first = (step, tokens, now)
+            return text
+        first_step, first_tokens, began = self._first
+        if step > first_step and now > began:
+            text += f"  {(tokens - first_tokens) / (now - began):,.0f} tokens/s"
+            if self._total:
+                text += f"  {clock((now - began) * (self._total - step) / (step - first_step))} left"
+        return text
+
+
+def _number(value: object, form: str = ".4f") -> str:
+    """The log writes what is not finite as a word."""
+    return format(value, form) if isinstance(value, float | int) else str(value)
+
+
+def _bits(record: Mapping[str, Any]) -> str:
+    bits = record.get("val_bits_per_byte")
+    return f"  ({bits:.3f} bits per byte)" if isinstance(bits, float) else ""
