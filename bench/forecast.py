@@ -41,9 +41,10 @@ def score(run: tuple[Array, Array, Array], share: float) -> tuple[float, ...]:
     step, loss, rate = run
     end = float(step[-1])
     grid = annealing.grid(end)
-    path = annealing.path(grid, np.interp(grid, np.append(0, step), np.append(0, rate)), end * annealing.MEMORY_SHARE)
+    rates = np.interp(grid, np.append(0, step), np.append(0, rate))
+    path = annealing.path(grid, rates, annealing.memory(grid, rates))
     seen = step <= share * end
-    fit = forecast.fit(step[seen], loss[seen], path, end, noise_sd=NOISE_SD)
+    fit = forecast.fit(step[seen], loss[seen], path, noise_sd=NOISE_SD)
     assert fit is not None
     mean, sd = fit.on(path, step[~seen])
     sd = np.sqrt(sd**2 + NOISE_SD**2)

@@ -64,3 +64,15 @@ def test_a_grid_of_a_long_run_agrees_with_every_step() -> None:
     one, other = (annealing.path(s, schedule.at(s), memory).at(45_000.0) for s in (fine, coarse))
     assert other[0] == pytest.approx(one[0], rel=1e-4)
     assert other[1] == pytest.approx(one[1], abs=2e-3)
+
+
+def test_the_memory_is_a_twelfth_of_the_completed_decay() -> None:
+    steps = np.arange(0.0, 1201.0)
+    assert annealing.memory(steps, Schedule("cosine", 1.0, 0.1, 10, 1200).at(steps)) == pytest.approx(
+        91, abs=1
+    )  # 0.9 (1 + cos) / 2 < .02
+
+    assert annealing.memory(steps, Schedule("linear", 1.0, 0.0, 10, 300).at(steps)) == pytest.approx(24.5, abs=0.1)
+    assert annealing.memory(steps, np.ones(1201)) == pytest.approx(100)
+    dropped = np.where(steps < 600, 3e-4, 3e-5)
+    assert annealing.memory(steps, dropped) == pytest.approx(50)

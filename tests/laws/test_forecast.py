@@ -20,9 +20,9 @@ def planted(rng: np.random.Generator, steps: int, **changes: float) -> tuple[syn
 
 def test_each_cell_is_the_least_squares_solution() -> None:
     curve, path = planted(np.random.default_rng(1), 8000)
-    fit = forecast.fit(curve.eval_step, curve.val, path, 8000, noise_sd=0.009)
+    fit = forecast.fit(curve.eval_step, curve.val, path, noise_sd=0.009)
     assert fit is not None
-    use = curve.eval_step >= forecast.first_step(path, 8000, 8000)
+    use = curve.eval_step >= forecast.first_step(path, 8000)
     step, loss, count = forecast.binned(curve.eval_step[use], curve.val[use])
     weight = 1 / (0.009**2 / count + forecast.MODEL_SD**2)
     area, decayed = path.at(step)
@@ -36,9 +36,9 @@ def test_each_cell_is_the_least_squares_solution() -> None:
 
 def test_weights_are_the_posterior_of_the_definition() -> None:
     curve, path = planted(np.random.default_rng(2), 4000)
-    fit = forecast.fit(curve.eval_step, curve.val, path, 4000, noise_sd=0.009)
+    fit = forecast.fit(curve.eval_step, curve.val, path, noise_sd=0.009)
     assert fit is not None
-    use = curve.eval_step >= forecast.first_step(path, 4000, 4000)
+    use = curve.eval_step >= forecast.first_step(path, 4000)
     step, loss, count = forecast.binned(curve.eval_step[use], curve.val[use])
     area, decayed = path.at(step)
 
@@ -64,7 +64,7 @@ def test_intervals_of_the_end_hold_the_truth_about_as_often_as_they_say() -> Non
         alpha = 0.469 * np.exp(0.17 * rng.standard_normal())
         curve, path = planted(rng, 10_000, decay_gain=gain, exponent=alpha, iterate_sd=0.0, eval_sd=0.009)
         seen = curve.eval_step <= 6000
-        fit = forecast.fit(curve.eval_step[seen], curve.val[seen], path, 10_000, noise_sd=0.009)
+        fit = forecast.fit(curve.eval_step[seen], curve.val[seen], path, noise_sd=0.009)
         assert fit is not None
         mean, sd = fit.on(path, 10_000)
         whole = synthetic.curve(
@@ -79,15 +79,15 @@ def test_intervals_of_the_end_hold_the_truth_about_as_often_as_they_say() -> Non
 
 def test_too_few_points_give_no_fit() -> None:
     _, path = planted(np.random.default_rng(0), 1000)
-    assert forecast.fit(np.array([100.0, 200.0]), np.array([5.0, 4.0]), path, 1000, noise_sd=0.01) is None
+    assert forecast.fit(np.array([100.0, 200.0]), np.array([5.0, 4.0]), path, noise_sd=0.01) is None
 
 
 def test_dense_logging_does_not_pass_for_evidence() -> None:
     curve, path = planted(np.random.default_rng(3), 8000)
     steps = np.arange(0.0, 4001.0)
     smooth = np.interp(steps, curve.eval_step, curve.val)
-    dense = forecast.fit(steps, smooth, path, 8000, noise_sd=0.0)
-    sparse = forecast.fit(steps[::80], smooth[::80], path, 8000, noise_sd=0.0)
+    dense = forecast.fit(steps, smooth, path, noise_sd=0.0)
+    sparse = forecast.fit(steps[::80], smooth[::80], path, noise_sd=0.0)
     assert dense is not None
     assert sparse is not None
     assert dense.on(path, 8000)[1][0] == pytest.approx(sparse.on(path, 8000)[1][0], rel=0.25)
@@ -108,9 +108,10 @@ def test_the_second_half_of_public_runs_is_forecast_from_the_first() -> None:
         step, loss, rate = olmo(file)
         end = step[-1]
         grid = annealing.grid(end)
-        path = annealing.path(grid, np.interp(grid, np.append(0, step), np.append(0, rate)), end / 12)
+        rates = np.interp(grid, np.append(0, step), np.append(0, rate))
+        path = annealing.path(grid, rates, annealing.memory(grid, rates))
         seen = step <= end / 2
-        fit = forecast.fit(step[seen], loss[seen], path, end, noise_sd=0.003)
+        fit = forecast.fit(step[seen], loss[seen], path, noise_sd=0.003)
         assert fit is not None
         mean, sd = fit.on(path, step[~seen])
         errors.append(float(np.sqrt(np.mean((mean - loss[~seen]) ** 2))))

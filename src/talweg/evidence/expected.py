@@ -9,7 +9,7 @@ from talweg.evidence.fitted import fit
 from talweg.evidence.plan import horizon
 from talweg.laws import anchors, size
 from talweg.laws import forecast as law
-from talweg.laws.annealing import grid, path
+from talweg.laws.annealing import grid, memory, path
 from talweg.run import Run
 from talweg.schedule import Schedule
 
@@ -86,11 +86,9 @@ def _annealing_ahead(run: Run, step: float) -> Estimate:
     found = fit(run)
     if found is not None and found.schedule_known:
         gain, gain_sd = found.law.gain_moments
-        path = found.path
     else:
         return Estimate(0.0, -0.02, law.GAIN_PRIOR[0])
-    reference = _cosine_to_a_tenth(found.end)
-    share = reference - float(path.at(step)[1])
+    share = _cosine_to_a_tenth(found.end) - float(found.path.at(step)[1])
     return Estimate.normal(gain * share, gain_sd * abs(share))
 
 
@@ -98,7 +96,7 @@ def _cosine_to_a_tenth(end: float) -> float:
     """D at the end of a cosine to a tenth of the peak: what the anchor had."""
     steps = grid(end)
     rate = Schedule("cosine", 1.0, 0.1, int(0.02 * end), max(int(end), 1)).at(steps)
-    return float(path(steps, rate, max(1.0, end / 12)).decayed[-1])
+    return float(path(steps, rate, memory(steps, rate)).decayed[-1])
 
 
 def _recipe(run: Run) -> tuple[float, float]:

@@ -90,9 +90,11 @@ def fit(run: Run) -> RunFit | None:
     steps = annealing.grid(end)
     rate = rate_at(run, steps)
     known = rate is not None and float(rate.max()) > 0
-    path = annealing.path(steps, rate if known and rate is not None else np.ones_like(steps), _memory(end))
-    found = law.fit(j.loss.step, j.loss.value, path, end, noise_sd=scatter(run, j), gain_prior=_gain_prior(run, end))
-    return None if found is None else RunFit(j, found, path, _memory(end), end, known)
+    rates = rate if known and rate is not None else np.ones_like(steps)
+    memory = annealing.memory(steps, rates)
+    path = annealing.path(steps, rates, memory)
+    found = law.fit(j.loss.step, j.loss.value, path, noise_sd=scatter(run, j), gain_prior=_gain_prior(run, end))
+    return None if found is None else RunFit(j, found, path, memory, end, known)
 
 
 def scatter(run: Run, j: Judged) -> float:
@@ -120,7 +122,7 @@ def forecast(run: Run, schedule: Schedule | None = None, steps: float | None = N
     mean, sd = found.law.on(path, ahead)
     wide = np.sqrt(sd**2 + found.law.noise_sd**2)
     bands = np.stack([mean, mean - 1.2815515655 * wide, mean + 1.2815515655 * wide], axis=1)
-    first = law.first_step(found.path, found.end, found.law.last_step)
+    first = law.first_step(found.path, found.law.last_step)
     because = (
         f"annealing law fitted to {found.judged.name} from step {first:,.0f}; "
         f"the interval includes the scatter of one evaluation, {found.law.noise_sd:.4f}"
@@ -142,13 +144,10 @@ def counterfactual(run: Run, schedule: Schedule, steps: float) -> Estimate | Non
     if found is None or not found.schedule_known:
         return None
     grid = annealing.grid(steps)
-    other = annealing.path(grid, schedule.at(grid), found.memory)
+    rate = schedule.at(grid)
+    other = annealing.path(grid, rate, annealing.memory(grid, rate))
     mean, sd = found.law.difference(other, steps, found.path, found.end)
     return Estimate.normal(mean, sd)
-
-
-def _memory(end: float) -> float:
-    return max(1.0, end * annealing.MEMORY_SHARE)
 
 
 def _gain_prior(run: Run, end: float) -> tuple[float, float]:

@@ -6,8 +6,10 @@ The form is Tissue et al. 2024 (arXiv 2408.11029), with a memory that scales wit
     S1(s) = sum_{k<s} eta_k / eta_peak                                            in steps
     D(s)  = sum_{k<=s} (eta_{k-1} - eta_k) / eta_peak (1 - exp(-(s - k) / tau))   between 0 and 1
 
-tau = horizon / 12: with the memory left free, fits to runs of 7k to 70k steps gave 333 to 10,000 steps, in proportion
-to their length. g (nats) is what a decay to zero gives in all; D = 1 once it is complete and digested.
+tau = T / 12, where T is the step at which the decay is complete: with the memory left free, fits to runs of 7k to 70k
+steps gave 333 to 10,000 steps, in proportion to T. (Of a rate that drops and then stays, T is the drop, not the end of
+the run: that cuts the error of such forecasts by half or more; bench/forecast.py.) g (nats) is what a decay to zero
+gives in all; D = 1 once it is complete and digested.
 """
 
 from dataclasses import dataclass
@@ -17,7 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
-MEMORY_SHARE = 1 / 12  # tau as a share of the horizon; see above
+MEMORY_SHARE = 1 / 12  # tau as a share of T; see above
+STILL = 0.02  # of the peak: a rate this close to its last value has come down
 GRID = 4096  # knots of a path; a schedule is smooth on this scale
 
 
@@ -38,6 +41,18 @@ class Path:
 def grid(last_step: float) -> Array:
     """The steps at which a path of this length is evaluated."""
     return np.linspace(0.0, last_step, int(min(GRID, max(last_step, 1))) + 1)
+
+
+def memory(step: Array, rate: Array) -> float:
+    """tau for a learning rate on a grid of steps: a twelfth of the step at which its decay is complete, at least 1.
+
+    A rate that never changes after its peak has its whole length for T.
+    """
+    peak = float(rate.max())
+    away = np.flatnonzero(np.abs(rate - rate[-1]) > STILL * peak)
+    decays = away.size > 0 and rate[-1] < (1 - STILL) * peak
+    complete = step[min(int(away[-1]) + 1, step.size - 1)] if decays else step[-1]
+    return max(1.0, float(complete) * MEMORY_SHARE)
 
 
 def path(step: Array, rate: Array, memory: float) -> Path:

@@ -16,7 +16,8 @@ from talweg.laws.annealing import Array, Path
 # those runs is 0.13; 0.20 is what makes 80 % intervals hold 80 % where the decay is still to come (bench/forecast.py).
 ALPHA_PRIOR = (0.469, 0.17)
 GAIN_PRIOR = (0.149, 0.20)
-FIRST_SHARE = 0.08  # of the horizon: what lies before is not of this form. Chosen by error on held-out halves
+FIRST_SHARE = 0.08  # of the steps that learn: what lies before is not of this form. Chosen by error on held-out halves
+LEARNT = 0.98  # share of the whole area S1 at which a run has learnt nearly all it will
 NUM_BINS = 48  # the curve enters as this many means, so that density of logging does not pass for evidence
 MODEL_SD = 0.010  # nats. How far the law itself is off, by the same calibration
 
@@ -77,18 +78,18 @@ def fit(
     step: Array,
     loss: Array,
     path: Path,
-    horizon: float,
     *,
     noise_sd: float,
     alpha_prior: tuple[float, float] = ALPHA_PRIOR,
     gain_prior: tuple[float, float] = GAIN_PRIOR,
 ) -> Fit | None:
-    """Fit the law to (step, loss), finite, of a run whose plan ends at `horizon`. None below six usable points.
+    """Fit the law to (step, loss), all finite. None below six usable points.
 
     step, loss: (T,) steps ascending, nats per token
+    path:       of the learning rate, to the end of the plan
     noise_sd:   nats, scatter of one logged value
     """
-    first = first_step(path, horizon, float(step[-1]) if step.size else 0.0)
+    first = first_step(path, float(step[-1]) if step.size else 0.0)
     use = step >= first
     if int(use.sum()) < 6:
         return None
@@ -103,10 +104,11 @@ def fit(
     return Fit(path, alpha, gain, weight, asymptote, amplitude, float(area[-1]), noise_sd, last_step=float(step[-1]))
 
 
-def first_step(path: Path, horizon: float, last_step: float) -> float:
-    """Where the fit begins: after FIRST_SHARE of the horizon and after the warm-up, but within the first 40 %."""
+def first_step(path: Path, last_step: float) -> float:
+    """Where the fit begins: after FIRST_SHARE of the steps that learn, after the warm-up, within the first 40 %."""
     warm = float(path.step[int(np.argmax(np.gradient(path.area, path.step) > 0.999))]) if path.step.size > 2 else 0.0
-    return min(max(FIRST_SHARE * horizon, 1.5 * warm), 0.4 * last_step)
+    learnt = float(path.step[int(np.searchsorted(path.area, LEARNT * path.area[-1]))])
+    return min(max(FIRST_SHARE * learnt, 1.5 * warm), 0.4 * min(last_step, learnt))
 
 
 def binned(step: Array, loss: Array) -> tuple[Array, Array, Array]:

@@ -49,7 +49,8 @@ def curve(
     """
     plan = planned_steps or steps
     grid = annealing.grid(plan)
-    path = annealing.path(grid, schedule.at(grid), plan * annealing.MEMORY_SHARE)
+    rate = schedule.at(grid)
+    path = annealing.path(grid, rate, annealing.memory(grid, rate))
     reference = max(float(path.area[-1]) / 10, 1.0)
 
     def level(step: Array) -> Array:
