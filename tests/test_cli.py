@@ -279,7 +279,7 @@ def test_explain_lists_names_and_suggests(capsys: pytest.CaptureFixture[str]) ->
     for name in catalogue():
         assert name in listed
     assert cli.main(["explain", "overfiting"]) == 2
-    assert "did you mean overfitting?" in capsys.readouterr().err
+    assert "did you mean overfitting" in capsys.readouterr().err
     assert cli.main(["explain", "overfitting"]) == 0
     assert "Refuted by" in capsys.readouterr().out
 

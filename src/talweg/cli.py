@@ -173,18 +173,15 @@ def explain(cause: str | None = None, /) -> int:
     Args:
         cause: its name
     """
-    from talweg.causes import catalogue, page
+    from talweg.causes import catalogue, page, summary
 
-    modules = catalogue()
-    if cause is None:
-        width = max(map(len, modules))
-        for name, module in sorted(modules.items(), key=lambda item: (item[1].GROUP, item[0])):
-            summary = (module.__doc__ or "").strip().splitlines()[0].partition(": ")[2]
-            print(f"{name:<{width}}  {module.GROUP:<14}  {summary}")
+    if cause is not None:
+        print(page(cause))
         return 0
-    if cause not in modules:
-        raise InputError(f"no cause is called {cause}{_nearest(cause, modules)}; talweg explain lists all")
-    print(page(cause))
+    modules = catalogue()
+    width = max(map(len, modules))
+    for name, module in sorted(modules.items(), key=lambda item: (item[1].GROUP, item[0])):
+        print(f"{name:<{width}}  {module.GROUP:<14}  {summary(module)}")
     return 0
 
 
@@ -311,7 +308,7 @@ def _parse(command: Callable[..., int], name: str, words: list[str]) -> tuple[in
 
     signature = inspect.signature(command)
     visible = [
-        p.replace(annotation=Annotated[p.annotation, tyro.conf.arg(metavar=_metavar(p), help_behavior_hint=_hint(p))])
+        p.replace(annotation=Annotated[p.annotation, tyro.conf.arg(metavar=metavar(p), help_behavior_hint=_hint(p))])
         for p in signature.parameters.values()
         if p.name != "overrides"
     ]
@@ -332,7 +329,7 @@ def _parse(command: Callable[..., int], name: str, words: list[str]) -> tuple[in
         raise InputError(f"{_one_line(complaint.getvalue())}; see talweg {name} --help") from None
 
 
-def _metavar(parameter: inspect.Parameter) -> str | None:
+def metavar(parameter: inspect.Parameter) -> str | None:
     """How the help calls a value: by its name where it has no option, else by its type."""
     if parameter.kind is parameter.POSITIONAL_ONLY:
         word = parameter.name.upper()

@@ -1,0 +1,160 @@
+"""The documentation under test: generated pages are fresh, links resolve, commands run, the worked examples work."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+WRITTEN = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "notes").glob("*.md")])
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
+
+
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PAGES = load(ROOT / "docs" / "generate.py").pages()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_generated_page_is_fresh(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == PAGES[path](), f"{path.name} is stale; run `make format`"
+
+
+def anchors(path: Path) -> set[str]:
+    """The names that a Markdown page's headings can be linked by."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_resolve(path: Path) -> None:
+    prose = BLOCK.sub("", path.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if target.startswith(("http:", "https:")):
+            continue
+        file, _, anchor = target.partition("#")
+        page = path.parent / file if file else path
+        assert page.exists(), f"{path.name} links to {target}"
+        if anchor:
+            assert anchor in anchors(page), f"{path.name} links to {target}"
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_that_are_named_exist(path: Path) -> None:
+    if path.name == "LOG.md":  # it also speaks of what is gone
+        return
+    text = path.read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:src|tests|docs|demo|notes|bench)/[\w./-]*)`", text):
+        assert (ROOT / name).exists(), f"{path.name} names {name}"
+
+
+def commands(path: Path) -> Iterator[str]:
+    """The lines of a page's sh blocks, without comments; a trailing backslash joins lines."""
+    for language, body in BLOCK.findall(path.read_text(encoding="utf-8")):
+        if language == "sh":
+            for line in body.replace("\\\n", " ").splitlines():
+                if command := line.partition(" #")[0].strip():
+                    yield command
+
+
+def test_readme_commands_run(tmp_path: Path) -> None:
+    """Those that need no training, in a folder of their own; of the others, that they exist."""
+    shutil.copytree(ROOT / "docs" / "example", tmp_path / "docs" / "example")
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    ran = 0
+    for command in commands(ROOT / "README.md"):
+        program, *words = command.split()
+        if program == "make":
+            assert set(words) <= targets, command
+        elif program == "talweg" and not any(word in command for word in ("runs/", "web/", "talweg train")):
+            done = subprocess.run(
+                command, shell=True, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True
+            )
+            assert done.returncode in (0, 1), f"{command}\n{done.stderr}"
+            assert done.stderr == "", command
+            ran += 1
+    assert ran >= 3
+
+
+def test_readme_shows_what_the_command_prints() -> None:
+    """The answer that the README shows is the one that the program gives."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition("<!-- answer -->\n```text\n")[2].partition("\n```")[0]
+    assert shown, "the README has lost its answer"
+    done = subprocess.run(
+        [sys.executable, "-m", "talweg", "diagnose", "docs/example/log.jsonl"],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+    )
+    assert [line.rstrip() for line in done.stdout.strip().splitlines()] == [
+        line.rstrip() for line in shown.splitlines()
+    ]
+
+
+# --- the worked examples of CONTRIBUTING.md, installed as a stranger's package would be
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> dict[str, str]:
+    """An environment in which a package with the two examples is installed."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    examples = dict(re.findall(r"<!-- example: (\w+) -->\n```python\n(.*?)^```$", text, re.M | re.S))
+    entries = "\n".join(body for language, body in BLOCK.findall(text) if language == "toml")
+    package = tmp_path / "my_package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    for kind, name in (("cause", "clipping_always_on"), ("reader", "brackets")):
+        (package / f"{name}.py").write_text(examples[kind], encoding="utf-8")
+    information = tmp_path / "my_package-1.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1\n")
+    (information / "entry_points.txt").write_text(
+        re.sub(r'\[project\.entry-points\."([\w.]+)"\]', r"[\1]", entries).replace('"', "")
+    )
+    return {**os.environ, "PYTHONPATH": str(tmp_path)}
+
+
+def python(code: str, environment: dict[str, str]) -> str:
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_example_cause_joins_the_catalogue(stranger: dict[str, str]) -> None:
+    code = (
+        "import numpy as np; from talweg import causes, simulated; from talweg.run import Run\n"
+        "cause = causes.catalogue()['clipping_always_on']; rng = np.random.default_rng(0)\n"
+        "print(cause.examine(cause.example(rng)).verdict, cause.examine(Run()).verdict, cause.examine(Run()).needs,\n"
+        "      cause.examine(simulated.healthy(rng)).verdict != 'present', causes.summary(cause))"
+    )
+    said = python(code, stranger)
+    assert said.startswith("present unknown ('grad_norm', 'grad_clip') True nearly every update")
+    assert "share = mean" in python("from talweg.cli import main; main(['explain', 'clipping_always_on'])", stranger)
+
+
+def test_the_example_reader_reads(stranger: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "x.log").write_text(
+        "hello\n" + "".join(f"[{k}] L={4 / (k + 1):.4f}\n" for k in range(9)) + "[9] L=nan V=3.5\n"
+    )
+    code = f"import talweg; run = talweg.read({str(tmp_path / 'x.log')!r}); print(run.format, len(run.train_loss), "
+    said = python(
+        code + "run.train_loss.num_not_finite, run.val_loss.value[0], run.reading.lines_not_understood)", stranger
+    )
+    assert said.split() == ["brackets", "10", "1", "3.5", "1"]
