@@ -1,0 +1,219 @@
+"""The answer on one screen: readable without colour, at 80 columns and at 60.
+
+The text is laid out at the fullest detail that fits the screen; what is left over of its height goes to the plot.
+"""
+
+import io
+import shlex
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.text import Text
+
+from talweg.diagnosis import Diagnosis
+from talweg.report.curves import curves
+from talweg.report.figures import shortened
+from talweg.report.plot import plot
+from talweg.report.view import CauseView, Row, View, view
+
+INDENT = 2
+LABEL = 13  # width of the column of labels, its gap included
+WIDEST = 100  # longer lines are hard to read
+PLOT_ROWS = (5, 8)  # fewer do not show a curve, more show no more
+STATE_STYLES = {
+    "falling": "bold green",
+    "finished": "bold green",
+    "flat": "bold yellow",
+    "rising": "bold yellow",
+    "diverged": "bold red",
+    "broken": "bold red",
+    "too short": "bold",
+}
+
+
+@dataclass(frozen=True)
+class Detail:
+    """How many lines each part may take."""
+
+    evidence: int  # lines of the reason of one cause
+    remedies: int  # per cause
+    listed: int  # lines of a list of names
+    readings: int
+    myths: int
+    lines: int  # of one reading or myth
+
+
+DETAILS = (
+    Detail(evidence=2, remedies=2, listed=3, readings=4, myths=4, lines=2),
+    Detail(evidence=2, remedies=1, listed=2, readings=3, myths=3, lines=1),
+    Detail(evidence=1, remedies=1, listed=2, readings=2, myths=2, lines=1),
+    Detail(evidence=0, remedies=1, listed=1, readings=1, myths=1, lines=1),
+    Detail(evidence=0, remedies=0, listed=1, readings=0, myths=0, lines=1),
+)
+WITH_PLOT = 3  # the reasons are worth more than the plot: beyond this much shortening, the plot goes first
+
+
+def render(diagnosis: Diagnosis, *, width: int = 80, color: bool = False, height: int = 40) -> str:
+    """The whole answer, lines joined by newlines, none wider than `width` cells.
+
+    height: the screen's lines. The answer is shortened to fit; what cannot be shortened further may exceed it.
+    """
+    v = view(diagnosis)
+    page = Page(min(max(width, 40), WIDEST))
+    above = _above(v, page)
+    drawn = curves(diagnosis)
+    for detail in DETAILS[:WITH_PLOT]:
+        below = _below(v, page, detail)
+        rows = min(height - len(above) - len(below) - 3, PLOT_ROWS[1])  # two lines of axis and a blank one
+        lines = plot(drawn, width=page.width, rows=rows, margin=INDENT + LABEL) if drawn else []
+        if lines and rows >= PLOT_ROWS[0]:
+            return page.printed([*above, *lines, Text(), *below], color)
+    for detail in DETAILS:
+        below = _below(v, page, detail)
+        if len(above) + len(below) <= height:
+            break
+    return page.printed([*above, *below], color)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Lays text out in lines of at most `width` cells."""
+
+    width: int
+
+    def wrapped(self, text: Text, *, indent: int = 0, limit: int = 0) -> list[Text]:
+        """The text in lines indented by `indent` cells; beyond `limit` lines (0: none) it is cut with an ellipsis."""
+        room = max(self.width - indent, 16)
+        lines = list(text.wrap(self._console(), room))
+        for line in lines:
+            line.rstrip()
+        if limit and len(lines) > limit:
+            words = shortened(f"{lines[limit - 1].plain} {lines[limit].plain}", room)
+            last = lines[limit - 1][: len(words) - 1]
+            lines = [*lines[: limit - 1], last.append(words[len(last) :])]
+        return [Text(" " * indent).append_text(line) for line in lines]
+
+    def row(self, label: str, text: str | Text, *, limit: int = 0) -> list[Text]:
+        """A label and its text beside it."""
+        body = text if isinstance(text, Text) else Text(text)
+        lines = self.wrapped(body, indent=INDENT + LABEL, limit=limit)
+        head = Text(" " * INDENT).append(f"{label:<{LABEL}}", style="dim")
+        return [head.append_text(lines[0][INDENT + LABEL :]), *lines[1:]]
+
+    def printed(self, lines: list[Text], color: bool) -> str:
+        console = self._console(color)
+        for line in lines:
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+        text = console.file.getvalue()  # type: ignore[attr-defined]
+        return "\n".join(line.rstrip() for line in text.split("\n")).rstrip("\n") + "\n"
+
+    def _console(self, color: bool = False) -> Console:
+        return Console(
+            file=io.StringIO(),
+            width=self.width,
+            color_system="standard" if color else None,
+            force_terminal=color,
+            no_color=not color,
+            legacy_windows=False,
+            _environ={},
+        )
+
+
+def _above(v: View, page: Page) -> list[Text]:
+    run = Text(v.title, style="bold").append("   " + " · ".join(v.run_parts), style="not bold")
+    answer = Text(v.lead, style=STATE_STYLES.get(v.state, "bold")).append(v.headline, style="bold")
+    lines = [*page.wrapped(run), Text(), *page.wrapped(answer), Text()]
+    for row in v.standing:
+        text = row.text
+        if row.label == "expected" and row.because:
+            text += f": {row.because}"
+        lines += page.row(row.label, text, limit=2)
+    return [*lines, Text()]
+
+
+def _below(v: View, page: Page, detail: Detail) -> list[Text]:
+    return [
+        *_costs(v, page, detail),
+        *_absent(v, page, detail),
+        *_unknown(v, page, detail),
+        *_rows("readings", _sentences(v.readings, ": "), page, detail.readings, detail.lines),
+        *_rows("not so", [f'"{m.label}": {m.text}' for m in v.myths], page, detail.myths, detail.lines),
+        *(page.row("try", " · ".join(f"{row.label}: {row.text}" for row in v.attempts), limit=2) if v.attempts else []),
+        *page.row("more", _more(v), limit=2),
+    ]
+
+
+def _sentences(rows: tuple[Row, ...], joint: str) -> list[str]:
+    return [f"{row.label}{joint}{row.text}" for row in rows]
+
+
+def _rows(label: str, texts: list[str], page: Page, most: int, lines: int) -> list[Text]:
+    result: list[Text] = []
+    for text in texts[:most]:
+        result += page.row("" if result else label, text, limit=lines)
+    return result
+
+
+def _costs(v: View, page: Page, detail: Detail) -> list[Text]:
+    if not v.costs:
+        return [*page.row("costs", v.no_costs), Text()]
+    names = min(max(len(cost.name) for cost in v.costs), 32)
+    intervals = max(max(len(cost.interval) for cost in v.costs), 4)
+    room = page.width - INDENT - 2 - names - 2 - 9 - 2 - intervals - 2
+    title = f"{'costs, nats a token':<{names + 2}}"
+    lines = [Text(f"{' ' * INDENT}{title}  {'nats':>9}  {'80 %':>{intervals}}", style="dim")]
+    largest = max((cost.nats.high for cost in v.costs if cost.nats), default=0.0)
+    for cost in v.costs:
+        lines.append(_cost_line(cost, names, intervals, room, largest))
+        lines += _cost_reasons(cost, page, detail)
+    return [*lines, Text()]
+
+
+def _cost_line(cost: CauseView, names: int, intervals: int, room: int, largest: float) -> Text:
+    line = Text(f"{' ' * INDENT}{cost.rank} ").append(f"{shortened(cost.name, names):<{names}}", style="bold")
+    line.append(f"  {cost.cost:>9}", style="bold").append(f"  {cost.interval:>{intervals}}  ")
+    if cost.nats and largest > 0 and room >= 6:
+        solid, faint = bar(cost.nats.value / largest, cost.nats.high / largest, min(room, 24))
+        line.append(solid, style="yellow").append(faint, style="dim")
+    return line
+
+
+def bar(value: float, high: float, width: int) -> tuple[str, str]:
+    """A bar up to `value` in eighths of a character, and a fainter one on to `high`; both are shares of `width`."""
+    eighths = round(max(value, 0.0) * width * 8)
+    solid = "█" * (eighths // 8) + ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")[eighths % 8]
+    return solid, "─" * max(round(high * width) - len(solid), 0)
+
+
+def _cost_reasons(cost: CauseView, page: Page, detail: Detail) -> list[Text]:
+    lines: list[Text] = []
+    if detail.evidence:
+        lines += page.wrapped(Text(cost.because), indent=INDENT + 4, limit=detail.evidence)
+    for remedy in cost.remedies[: detail.remedies]:
+        lines += page.wrapped(
+            Text("-> ", style="green").append(remedy.line, style="default"), indent=INDENT + 4, limit=2
+        )
+    return lines
+
+
+def _absent(v: View, page: Page, detail: Detail) -> list[Text]:
+    if not v.absent:
+        return []
+    first, rest = v.absent[0], [cause.name for cause in v.absent[1:]]
+    text = f"{len(v.absent)}: {first.name} ({first.because})" + "".join(f", {name}" for name in rest)
+    return page.row("absent", text, limit=detail.listed)
+
+
+def _unknown(v: View, page: Page, detail: Detail) -> list[Text]:
+    if not v.unknown:
+        return []
+    parts = []
+    for cause in v.unknown:
+        hides = f" ({cause.hides})" if cause.hides else ""
+        parts.append(f"{cause.name}: {'give ' + cause.needs if cause.needs else cause.because}{hides}")
+    return page.row("cannot tell", " · ".join(parts), limit=detail.listed)
+
+
+def _more(v: View) -> str:
+    name = v.costs[0].name if v.costs else "NAME"
+    return f"talweg explain {name} · talweg report {shlex.quote(v.title)} -o report.html"
