@@ -1,0 +1,86 @@
+"""Bad initialisation: the fresh model is surer than it may be, and its first loss lies far above ln V.
+
+Physics: a model that knows nothing should give every token the same probability: loss ln V. Logits z of spread s that
+have nothing to do with the text add about
+
+    L(0) - ln V = s^2 / 2        nats per token
+
+so the excess tells the spread. The first steps go into undoing it; saturated units may stay.
+
+Refuted by: the same model with the output weights scaled so that the first loss is ln V ends no lower.
+Known problems: needs the loss at step 0 or 1. A vocabulary padded to a round number shifts ln V in the third decimal.
+A first loss of ln V / ln 2 is a loss in bits, not a fault. The cost at the end is small unless units stay saturated.
+References: Radford et al. 2019 (standard deviation 0.02, residual layers scaled); Zhang et al. 2019, arXiv 1901.09321.
+"""
+
+import math
+
+import numpy as np
+
+from talweg import evidence, simulated
+from talweg.estimate import Estimate
+from talweg.finding import Finding, Remedy, missing
+from talweg.laws import anchors
+from talweg.run import Run, Series
+
+GROUP = "implementation"
+NEEDS = ("vocabulary_size", "val_loss")
+TOLERANCE = 0.05  # of ln V. Our choice: every sound public run that shows its first loss is within 1.3 % of it
+FIRST_STEPS = 1.0  # updates done at most when a loss still counts as the first
+OTHER_UNITS = {"bits": 1 / math.log(2)}  # a loss in bits stands at this multiple of ln V
+UNIT_TOLERANCE = 0.02  # of that multiple
+
+
+def examine(run: Run) -> Finding:
+    vocabulary, first = run.facts.vocabulary_size, _first(run)
+    if first is None or evidence.judged(run) is None:
+        return missing("val_loss", because="needs the loss at step 0 or 1, and eight values in all")
+    if vocabulary is None:
+        return missing("vocabulary_size", because=f"the first loss is {first:.3f}; needs the vocabulary's size")
+    uniform = anchors.uniform(vocabulary)
+    ratio = first / uniform
+    stands = f"the first loss is {first:.3f}, ln {vocabulary:,} is {uniform:.3f}"
+    if ratio <= 1 + TOLERANCE:
+        return Finding("absent", f"{stands}: {ratio - 1:+.1%}")
+    for unit, factor in OTHER_UNITS.items():
+        if abs(ratio / factor - 1) < UNIT_TOLERANCE:
+            return missing("val_loss", because=f"{stands}: that is ln V in {unit}; give the loss in nats")
+    cost = _cost(run, uniform)
+    spread = math.sqrt(2 * (first - uniform))
+    because = f"{stands}: the logits of the fresh model have a spread of about {spread:.1f}"
+    scale = 1 / max(spread, 1.0)
+    warmup = max(300, 2 * (run.facts.warmup_steps or 0))
+    change = (
+        f"scale the output weights by {scale:.2g} at the start (standard deviation 0.02); till then, a longer warm-up"
+    )
+    remedy = Remedy("scale_output", change, {"schedule.warmup_steps": warmup}, cost, 0.0)
+    return Finding("present", because, nats=cost, remedies=(remedy,), steps=(0.0, _steps_above(run, uniform)))
+
+
+def _first(run: Run) -> float | None:
+    for series in (run.val_loss, run.train_eval_loss, run.train_loss):
+        early = series.finite.between(0, FIRST_STEPS)
+        if early:
+            return float(early.value[0])
+    return None
+
+
+def _steps_above(run: Run, uniform: float) -> float:
+    """The steps that went by until the loss was at ln V."""
+    series: Series = max((run.train_loss.finite, run.val_loss.finite), key=len)
+    below = np.nonzero(series.value <= uniform)[0]
+    return float(series.step[below[0]]) if below.size else float(run.last_step or 0.0)
+
+
+def _cost(run: Run, uniform: float) -> Estimate:
+    """The lost steps at the pace of the end; up to what the run lies above the laws where that is known."""
+    slope, expected, now = evidence.trend(run), evidence.expected(run), evidence.val_level(run)
+    pace = max(0.0, -slope.value / 1000) if slope is not None else 0.0
+    lost = max(pace * _steps_above(run, uniform), 1e-4)
+    above = now.value - expected.loss.value if expected is not None and now is not None else 0.0
+    return Estimate(lost, lost / 2, max(2 * lost, above))
+
+
+def example(rng: np.random.Generator) -> Run:
+    """Logits of spread five: a first loss of 23 nats."""
+    return simulated.healthy(rng, start=23.0)

@@ -1,0 +1,94 @@
+"""Learning rate not decayed: the rate still stands high, and the loss that it holds up comes down only with it.
+
+Physics: at a high learning rate the weights shake about the floor of the valley. Bringing the rate to zero gives
+
+    gain = g (1 - D)        nats per token
+
+    g: what a whole decay gives, 0.149 nats (sd 20 %) before the run's own curve is heard
+    D: the share of the decay that is done and digested, 0 to 1, with a memory of a twelfth of the run
+
+The figure is what is left to be had from where the run stands. A plan that decays anyway will collect it by waiting.
+
+Refuted by: a branch from the last checkpoint whose rate goes to 0 over a fifth of the steps done gains nothing.
+Known problems: g is a prior as long as no decay is in the log. A schedule that re-warms is read by its last stretch.
+References: Tissue et al. 2024, arXiv 2408.11029; Luo et al. 2025, arXiv 2503.12811; Wen et al. 2024, arXiv 2410.05192;
+Hägele et al. 2024, arXiv 2405.18392 (a short decay is enough).
+"""
+
+import numpy as np
+
+from talweg import evidence, simulated
+from talweg.estimate import Estimate
+from talweg.finding import Finding, Remedy, missing
+from talweg.run import Run
+from talweg.schedule import Schedule
+
+GROUP = "schedule"
+NEEDS = ("learning_rate", "val_loss")
+MATERIAL = 0.02  # nats. Our choice: no healthy run of 200 simulated is accused (notes/calibration.md)
+STANDS_HIGH = 0.12  # of the peak: most recipes end at a tenth, and going lower is another question. Our choice
+DECAY_SHARE = 0.2  # of the steps done: a decay of 10 to 20 % is enough (Hägele et al. 2024)
+
+
+def examine(run: Run) -> Finding:
+    share, fit = evidence.rate_share(run), evidence.fit(run)
+    if share is None:
+        return missing("learning_rate", because="neither the log nor a configuration tells the learning rate")
+    if fit is None or not fit.schedule_known or run.last_step is None:
+        return missing("val_loss", because="needs a loss curve long enough to fit: eight evaluations after the warm-up")
+    if _still_warming(run):
+        return missing("val_loss", because="the learning rate is still rising: too early to tell")
+    gain = fit.gain_of_full_decay_now
+    stands = f"the learning rate stands at {share:.0%} of its peak; taking it to 0 would give {_nats(gain)} nats"
+    if gain.value < MATERIAL or share < STANDS_HIGH:
+        return Finding("absent", stands, nats=gain)
+    if gain.low <= 0:
+        return missing("val_loss", because=f"{stands}: the curve is too short to tell it from nothing")
+    remedies = _remedies(run, gain)
+    plan = f"; the plan brings it down: {remedies[0].change}" if remedies[0].name == "wait" else ""
+    return Finding("present", stands + plan, nats=gain, remedies=remedies, steps=(run.last_step, fit.end))
+
+
+def _remedies(run: Run, gain: Estimate) -> tuple[Remedy, ...]:
+    last, end = run.last_step or 0.0, evidence.horizon(run) or run.last_step or 0.0
+    rates = evidence.rate_at(run, [last, end])
+    now, then = (1.0, 1.0) if rates is None else (float(rates[0]), float(rates[1]))
+    fit = evidence.fit(run)
+    per_step = run.facts.tokens_per_step
+    if end - last < 1 or then > 0.9 * now or fit is None:
+        steps = max(1, round(DECAY_SHARE * last))
+        change = f"decay to 0 over {steps:,} more steps"
+        total = round(last) + steps
+        config = {
+            "schedule.kind": "wsd",
+            "schedule.decay_share": round(steps / total, 3),
+            "schedule.min_lr": 0.0,
+            "run.steps": total,
+        }
+        return (Remedy("decay_now", change, config, gain, None if per_step is None else steps * per_step),)
+    wait = Remedy("wait", f"wait: {end - last:,.0f} steps", {"run.steps": round(end)}, fit.gain_of_decay_to_end, 0.0)
+    if then < 0.01 * (evidence.peak_rate(run) or now):
+        return (wait,)
+    left = max(0.0, gain.value - fit.gain_of_decay_to_end.value)
+    further = Estimate(left, left / 2, left * 1.5)
+    return wait, Remedy("decay_to_zero", f"final learning rate {then:.3g} -> 0", {"schedule.min_lr": 0.0}, further, 0.0)
+
+
+def _still_warming(run: Run) -> bool:
+    """Whether the rate has yet to reach the highest value of its plan."""
+    last, end = run.last_step or 0.0, evidence.horizon(run) or run.last_step or 0.0
+    rates = evidence.rate_at(run, np.linspace(0.0, max(end, 1.0), 2000))
+    now = evidence.rate_at(run, last)
+    if rates is None or now is None:
+        return False
+    peak_at = float(np.linspace(0.0, max(end, 1.0), 2000)[int(np.argmax(rates))])
+    return last < peak_at and float(now) < 0.99 * float(rates.max())
+
+
+def _nats(x: Estimate) -> str:
+    return f"{x.value:.3f} ({x.low:.3f} to {x.high:.3f})"
+
+
+def example(rng: np.random.Generator) -> Run:
+    """A run that ends at its peak rate."""
+    return simulated.healthy(rng, schedule=Schedule("constant", 6e-4, 6e-4, 250, 10_000))

@@ -1,0 +1,80 @@
+"""Too few tokens: the plan ends while the curve still falls as a power law, with under 20 tokens a parameter.
+
+Physics: of L = E + A / N^alpha + B / D^beta the third term is what D tokens have not taught yet. Against 20 tokens for
+each parameter, the ratio that makes the most of compute, it costs
+
+    cost = L(N, D) - L(N, 20 N)        nats per token
+
+    N: parameters   D: tokens at the end of the plan
+
+Refuted by: the same model on more tokens of the same text, annealed alike, ends no lower.
+Known problems: the laws were fitted above 10 M parameters; below, the verdict is unknown. Where the text is
+repeated, more steps buy less than this says.
+References: Hoffmann et al. 2022, arXiv 2203.15556; Besiroglu et al. 2024, arXiv 2404.10102.
+"""
+
+import math
+
+import numpy as np
+
+from talweg import evidence, simulated
+from talweg.curve.trend import trend
+from talweg.finding import Finding, Remedy, missing
+from talweg.laws import annealing, size
+from talweg.run import Run, Series
+
+GROUP = "capacity"
+NEEDS = ("parameters", "tokens_per_step", "val_loss")
+MATERIAL = 0.02  # nats. Our choice: ten times a seed's effect
+SIGNIFICANT = 2.0  # standard errors of the fall on log(step). Our choice
+TAIL = 0.5  # of the steps: where the fall on log(step) is measured
+
+
+def examine(run: Run) -> Finding:
+    f, end, judged = run.facts, evidence.horizon(run) or run.last_step, evidence.judged(run)
+    absent = tuple(n for n in ("parameters", "tokens_per_step") if getattr(f, n) is None)
+    if absent or f.parameters is None or f.tokens_per_step is None:
+        return missing(*absent)
+    if judged is None or not end:
+        return missing("val_loss", because="needs a loss curve, to see whether it still falls")
+    n, d = f.parameters, f.tokens_per_step * end
+    ratio = f"{d / n:,.3g} tokens a parameter at the end of the plan"
+    if d / n >= size.TOKENS_PER_PARAMETER:
+        return Finding("absent", f"{ratio}: {size.TOKENS_PER_PARAMETER:.0f} or more")
+    if reason := size.in_range(n, d):
+        return missing("parameters", because=f"{ratio}, but {reason}", would_narrow_nats=_by_own_law(run))
+    fall = _fall_per_e(judged.loss)
+    if fall is None:
+        return missing("val_loss", because=f"{ratio}; the loss curve is too short to tell whether it still falls")
+    if fall[0] < SIGNIFICANT * fall[1]:
+        return missing("val_loss", because=f"{ratio}, but the curve does not fall any more: something else comes first")
+    cost = size.token_cost(n, d)
+    if cost.value < MATERIAL or cost.low <= 0:
+        return Finding("absent", f"{ratio}; more would win {cost.value:.3f} nats", nats=cost)
+    because = f"{ratio}, and the curve still falls: {fall[0]:.3f} ±{fall[1]:.3f} nats each time the steps grow e-fold"
+    steps = math.ceil(size.TOKENS_PER_PARAMETER * n / f.tokens_per_step)
+    extra = steps * f.tokens_per_step - d
+    remedy = Remedy("train_longer", f"{steps:,} steps instead of {end:,.0f}", {"run.steps": steps}, cost, extra)
+    return Finding("present", because, nats=cost, remedies=(remedy,))
+
+
+def _fall_per_e(loss: Series) -> tuple[float, float] | None:
+    """How far the loss falls when the steps grow by a factor e, over the last half; with its standard error."""
+    late = loss.between(max(TAIL * float(loss.step[-1]), 1.0), math.inf)
+    found = trend(np.log(late.step), late.value) if len(late) >= 6 else None
+    return None if found is None else (-found.slope, found.standard_error)
+
+
+def _by_own_law(run: Run) -> float | None:
+    """What twice the steps would give by the run's own fitted curve, where no size law reaches. Nats."""
+    fit = evidence.fit(run)
+    if fit is None or not fit.schedule_known:
+        return None
+    twice = annealing.Path(2 * fit.path.step, 2 * fit.path.area, fit.path.decayed)
+    mean, _ = fit.law.difference(fit.path, fit.end, twice, 2 * fit.end)
+    return max(0.0, mean)
+
+
+def example(rng: np.random.Generator) -> Run:
+    """124 M parameters and six tokens for each."""
+    return simulated.healthy(rng, tokens_per_parameter=6.0)

@@ -1,0 +1,107 @@
+"""Simulated runs: the healthy one that each example of a cause departs from, and the crowd to count false alarms on.
+
+The level at the end is the one that the size laws give for the parameters and tokens stated, so that nothing about a
+healthy run has to be explained; whoever wants a faulty one changes its columns or facts.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talweg.laws import size, synthetic
+from talweg.run import Facts, Run, Series
+from talweg.schedule import Schedule
+
+Array = NDArray[np.float64]
+Change = Callable[[Array, Array, str], Array]  # steps, losses, name of the column -> losses
+
+PARAMETERS = 124e6
+TOKENS_PER_PARAMETER = 40.0
+VOCABULARY = 50_257
+UNIGRAM, BIGRAM = 7.6, 5.6  # nats, web text under GPT-2's tokenizer
+AMPLITUDE, EXPONENT, GAIN = 1.2, 0.47, 0.149
+
+
+def healthy(
+    rng: np.random.Generator,
+    *,
+    steps: int = 10_000,
+    schedule: Schedule | None = None,
+    parameters: float = PARAMETERS,
+    tokens_per_parameter: float = TOKENS_PER_PARAMETER,
+    above: float = 0.0,
+    stop_at: int | None = None,
+    start: float | None = None,
+    log_every: int = 20,
+    eval_every: int | None = None,
+    eval_sd: float = 0.009,
+    batch_sd: float = 0.05,
+    **facts: object,
+) -> Run:
+    """A run that ends `above` nats over the laws' level, logged up to `stop_at`. `facts` replace or add facts.
+
+    Losses in nats per token; the schedule is a cosine to a hundredth where none is given.
+    """
+    schedule = schedule or Schedule("cosine", 6e-4, 6e-6, steps // 40, steps)
+    tokens = parameters * tokens_per_parameter
+    share = float(schedule.at(steps)) / schedule.peak_lr
+    curve = synthetic.curve(
+        rng,
+        steps=stop_at or steps,
+        planned_steps=steps,
+        schedule=schedule,
+        floor=size.anchored_loss(parameters, tokens).value + above - AMPLITUDE * 10**-EXPONENT + GAIN * (1 - share),
+        amplitude=AMPLITUDE,
+        exponent=EXPONENT,
+        decay_gain=GAIN,
+        start=start if start is not None else math.log(VOCABULARY),
+        log_every=log_every,
+        eval_every=eval_every,
+        eval_sd=eval_sd,
+        batch_sd=batch_sd,
+    )
+    stated: dict[str, object] = {
+        "parameters": parameters,
+        "layers": 12,
+        "heads": 12,
+        "width": 768,
+        "context": 1024,
+        "vocabulary_size": VOCABULARY,
+        "dropout": 0.0,
+        "tokens_per_step": tokens / steps,
+        "micro_batch": 16,
+        "planned_steps": steps,
+        "schedule": schedule.kind,
+        "peak_learning_rate": schedule.peak_lr,
+        "min_learning_rate": schedule.min_lr,
+        "warmup_steps": schedule.warmup_steps,
+        "decay_end_step": schedule.end_step,
+        "decay_start_step": schedule.decay_start or None,
+        "eval_windows": max(1, round((0.45 / max(eval_sd, 1e-6)) ** 2)),
+        "val_tokens": 10e6,
+        "unique_tokens": tokens,
+        "unigram_nats": UNIGRAM,
+        "bigram_nats": BIGRAM,
+    }
+    return Run(
+        source="simulated",
+        format="simulated",
+        train_loss=Series.of(curve.step, curve.train, kind="batch", resolution=1e-4, name="train_loss"),
+        train_eval_loss=Series.of(curve.eval_step, curve.train_eval, kind="evaluation", resolution=1e-4),
+        val_loss=Series.of(curve.eval_step, curve.val, kind="evaluation", resolution=1e-4),
+        learning_rate=Series.of(curve.step, curve.rate),
+        facts=Facts.stated("simulated", **{**stated, **facts}),
+    )
+
+
+def with_losses(run: Run, change: Change) -> Run:
+    """The run with `change(step, value, column)` in place of each loss value."""
+    columns = ("train_loss", "train_eval_loss", "val_loss")
+    return replace(run, **{name: _changed(getattr(run, name), change, name) for name in columns})
+
+
+def _changed(series: Series, change: Change, name: str) -> Series:
+    return replace(series, value=change(series.step, series.value, name))
