@@ -14,7 +14,7 @@ from talweg.estimate import Estimate
 from talweg.laws import evaluation
 from talweg.run import Run, Series
 
-FEW = 6  # below this many points a curve is not judged by
+FEW = 8  # below this many points a curve is not judged by
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class RunEvent:
 
 @lru_cache(maxsize=32)
 def judged(run: Run) -> Judged | None:
-    """Validation loss if it has six finite values, else training loss in evaluation mode, else as trained."""
+    """Validation loss if it has eight finite values, else training loss in evaluation mode, else as trained."""
     for name in ("val_loss", "train_eval_loss", "train_loss"):
         series: Series = getattr(run, name).finite
         if len(series) >= FEW:
