@@ -99,6 +99,8 @@ class Training(_Shown):
         """One record of the log (see the run folder's log.jsonl for its keys)."""
         if "facts" in record:
             self._total = record["facts"].get("planned_steps")
+        elif "note" in record:
+            self.line.keep(str(record["note"]))
         elif "val_loss" in record:
             self.line.keep(f"step {record['step']:>7,}  val {_number(record['val_loss'])}{_bits(record)}")
         elif "loss" in record:
