@@ -21,6 +21,14 @@ OPENERS: dict[bytes, Callable[[io.BytesIO], gzip.GzipFile | lzma.LZMAFile | bz2.
     b"\xfd7zXZ\x00": lzma.LZMAFile,
     b"BZh": bz2.BZ2File,
 }
+BINARY = (  # what a file is that begins so, and what to give instead
+    (b"SQLite format 3\0", "an SQLite database", "export the run's metrics as CSV or JSONL"),
+    (b"PAR1", "a parquet file", "export it as CSV"),
+    (b":W&B", "a W&B run file", "export the run's history as CSV"),
+    (b"PK\x03\x04", "a zip archive, as PyTorch checkpoints are", "give the log of the run"),
+    (b"\x80\x02", "a pickle", "give the log of the run; pickles are not opened"),
+    (b"\x93NUMPY", "a numpy array", "give the log of the run"),
+)
 BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
@@ -93,6 +101,11 @@ def _decompressed(raw: bytes, source: str) -> tuple[bytes, tuple[str, ...]]:
 
 
 def _decoded(raw: bytes, source: str) -> str:
+    for magic, what, instead in BINARY:
+        if raw.startswith(magic):
+            raise InputError(f"{source} is {what}, not a log; {instead}")
+    if b"brain.Event:" in raw[:64]:
+        raise InputError(f"{source} is a TensorBoard event file, not read yet; export its scalars as CSV")
     encoding = next((encoding for mark, encoding in BOMS if raw.startswith(mark)), None)
     if encoding is None:
         # UTF-16 without its mark has a zero in every second byte of plain English

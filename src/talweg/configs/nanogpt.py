@@ -45,6 +45,7 @@ DEFAULTS: dict[str, object] = {
     "vocab_size": 50_304,
     "init_from": "scratch",
     "dtype": "bfloat16",
+    "optimizer": "adamw",  # no setting of train.py: it has no other
 }
 MODEL_KEYS = ("n_layer", "n_head", "n_embd", "block_size", "bias", "vocab_size")
 KEYS = {
@@ -73,6 +74,7 @@ STATED = {
     "weight_decay": "weight_decay",
     "grad_clip": "grad_clip",
     "dataset": "dataset",
+    "optimizer": "optimizer",
 }
 WHOLE = ("layers", "heads", "width", "context", "vocabulary_size", "micro_batch", "accumulation", "planned_steps")
 PRECISION = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
@@ -109,10 +111,9 @@ LARGEST_EXPONENT = 64  # 10 ** 10 ** 10 in a file must not hang us
 
 
 def sniff(path: Path, head: str) -> float:
-    """Sure of itself when the text assigns keys that nanoGPT's train.py knows."""
+    """The share of the assigned names that nanoGPT's train.py knows."""
     assigned, _ = assignments(head)
-    known = sum(name in KEYS for name in assigned)
-    return 0.0 if known == 0 else min(0.95, 0.6 + 0.1 * known)
+    return 0.95 * sum(name in KEYS for name in assigned) / len(assigned) if assigned else 0.0
 
 
 def read(path: Path) -> Facts:
@@ -278,7 +279,7 @@ def conflicts(winner: Settings, loser: Settings) -> dict[str, str]:
 
 def _as_fact(fact: str, value: object) -> object:
     """The value in the type that the fact has; None when it cannot be that."""
-    if fact == "dataset":
+    if fact in ("dataset", "optimizer"):
         return str(value)
     if fact == "bias":
         return bool(value)
@@ -289,8 +290,6 @@ def _as_fact(fact: str, value: object) -> object:
 
 def _derive_schedule(known: Settings, values: dict[str, object], sources: dict[str, str]) -> None:
     """get_lr of train.py; without decay_lr it is not called, so that there is no warm-up either."""
-    if "learning_rate" in known:
-        values["optimizer"], sources["optimizer"] = "adamw", "nanoGPT has no other"
     if "decay_lr" not in known and "lr_decay_iters" not in known:
         return
     setting = known.get("decay_lr") or known["lr_decay_iters"]
@@ -310,7 +309,7 @@ def _derive_precision(known: Settings, values: dict[str, object], sources: dict[
 
 def _derive_evaluation(known: Settings, values: dict[str, object], sources: dict[str, str]) -> None:
     """estimate_loss draws eval_iters random batches anew each time."""
-    if not any(key in known for key in ("eval_iters", "eval_interval", "batch_size")):
+    if "eval_iters" not in known and "eval_interval" not in known:
         return
     values["eval_is_fixed"], sources["eval_is_fixed"] = False, "nanoGPT draws random windows at each evaluation"
     windows = _product(known, ("eval_iters", "batch_size"))

@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from talweg.configs import read_facts
+from talweg.configs import kind_of, read_facts
 from talweg.errors import InputError
 from talweg.run import Run
 from talweg.textfile import HEAD, Text, read_text
@@ -74,7 +74,17 @@ def _reader_of(text: Text) -> ModuleType:
         best = max(sure, key=lambda reader: sure[reader], default=None)
         if best is not None and sure[best] > 0:
             return best
-    raise InputError(
-        f"{text.source}: no loss was found in its {text.text.count(chr(10)):,} lines, and it is no format that Talweg "
-        f"reads ({', '.join(formats())}); give a training log, or a table with a step and a loss column"
+    raise InputError(f"{text.source}: no loss was found in its {len(text.text.splitlines()):,} lines; {_advice(text)}")
+
+
+def _advice(text: Text) -> str:
+    """What to do with a text without any loss."""
+    try:
+        kind = kind_of(text.source).NAME if text.source != "-" else ""
+    except InputError:
+        kind = ""
+    if kind:
+        return "it looks like a configuration: give the log of the run first, and this with --config"
+    return (
+        "give the output of nanoGPT, a run folder of Talweg, or a table (CSV, TSV, JSONL) with a step and a loss column"
     )

@@ -1,0 +1,102 @@
+"""Talweg's own log.jsonl: one record a line, losses as means over whole updates, facts at each start."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from talweg.columns import decimals, standing
+from talweg.configs import read_facts
+from talweg.errors import InputError
+from talweg.run import FACT_NAMES, Facts, LossKind, Reading, Run, Series
+
+NAME = "talweg"
+# column of Run <- field of a record, what a person calls it, kind
+COLUMNS: tuple[tuple[str, str, LossKind], ...] = (
+    ("train_loss", "loss", "batch"),
+    ("train_eval_loss", "train_eval_loss", "evaluation"),
+    ("val_loss", "val_loss", "evaluation"),
+    ("val_standard_error", "val_standard_error", "unknown"),
+    ("learning_rate", "lr", "unknown"),
+    ("grad_norm", "grad_norm", "unknown"),
+    ("seconds_per_step", "seconds_per_step", "unknown"),
+)
+
+
+def sniff(head: str) -> float:
+    """The first complete record names this program."""
+    for line in head.split("\n")[:20]:
+        if line.startswith("{") and '"talweg"' in line and ('"facts"' in line or '"step"' in line):
+            return 1.0
+    return 0.0
+
+
+def read(text: str, *, source: str = "", config: Path | None = None, loss_column: str | None = None) -> Run:
+    """The run that this log tells of. Raises InputError when no loss was logged yet."""
+    if loss_column is not None:
+        raise InputError(f"--loss-column {loss_column}: {source} is a log of Talweg, whose columns are known")
+    records, num_bad, cut = _records(text)
+    notes: list[str] = ["the last line is cut off in the middle and was left out"] if cut else []
+    columns = {column: _series(records, field, kind, notes) for column, field, kind in COLUMNS}
+    facts = _facts(records, notes)
+    run = Run(source=source, format=NAME, facts=facts, **columns)  # type: ignore[arg-type]  # fields of Run by name
+    if run.last_step is None:
+        raise InputError(f"{source}: the log has {len(records)} records but no loss yet; wait for the first steps")
+    if config is not None:
+        run = replace(run, facts=read_facts(config).over(facts))
+    lines = text.count("\n") + (not text.endswith("\n"))
+    return replace(run, reading=Reading(lines, num_bad, tuple(notes)))
+
+
+def _records(text: str) -> tuple[list[dict[str, Any]], int, bool]:
+    """The records, how many lines are none, and whether the last line is a cut one."""
+    records: list[dict[str, Any]] = []
+    lines = text.split("\n")
+    num_bad = 0
+    for line in lines:
+        try:
+            record = json.loads(line) if line.startswith("{") else None
+        except (json.JSONDecodeError, RecursionError):
+            record = None
+        if isinstance(record, dict) and _number(record.get("step")) is not None:
+            records.append(record)
+        elif line.strip():
+            num_bad += 1
+    cut = lines[-1].startswith("{") and not lines[-1].rstrip().endswith("}")
+    return records, num_bad, cut
+
+
+def _number(value: object) -> float | None:
+    """A value of a record; NaN and the infinities are written as text. None where it is absent."""
+    if isinstance(value, str) and value in ("NaN", "Infinity", "-Infinity"):
+        return float(value)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _series(records: Iterable[dict[str, Any]], field: str, kind: LossKind, notes: list[str]) -> Series:
+    points = [(float(record["step"]), value) for record in records if (value := _number(record.get(field))) is not None]
+    if not points:
+        return Series()
+    step, value = np.array(points).T
+    stands = standing(step, value)
+    notes.extend(stands.notes(field))
+    finite = value[np.isfinite(value)][:1000]
+    resolution = 10.0 ** -decimals(repr(float(x)) for x in finite) if finite.size else 0.0
+    return Series.of(step[stands.keep], value[stands.keep], kind=kind, resolution=resolution, name=field)
+
+
+def _facts(records: Iterable[dict[str, Any]], notes: list[str]) -> Facts:
+    """The facts of the last start, completed by those of the starts before it."""
+    facts = Facts()
+    for record in records:
+        stated = record.get("facts")
+        if isinstance(stated, dict):
+            known = {name: value for name, value in stated.items() if name in FACT_NAMES}
+            latest = Facts.stated(f"log.jsonl, start at step {record['step']:,}", **known).over(facts)
+            if changed := sorted(name for name in latest.conflicts if name not in facts.conflicts):
+                notes.append(f"since the start at step {record['step']:,} other values hold for {', '.join(changed)}")
+            facts = latest
+    return facts
