@@ -46,17 +46,17 @@ def causes() -> str:
 
 
 def commands() -> str:
-    from talweg import cli
+    from talweg import cli, options
 
     parts = ["# Commands", NOTICE.format(source="src/talweg/cli.py"), f"```text\n{cli.overview()}\n```"]
     for name, command in cli.COMMANDS.items():
         text, _, arguments = (inspect.getdoc(command) or "").partition("\n\nArgs:\n")
         said = dict(re.findall(r"^    (\w+): (.*)$", arguments, re.M))
-        options = [p for p in inspect.signature(command).parameters.values() if p.name in said]
-        positional = [cli.metavar(p) for p in options if p.kind is p.POSITIONAL_ONLY]
+        shown = [p for p in inspect.signature(command).parameters.values() if p.name in said]
+        positional = [options.metavar(p) for p in shown if p.kind is p.POSITIONAL_ONLY]
         rows = ["| | | default |", "|---|---|---|"]
-        for p in options:
-            word = f"`{cli.metavar(p)}`" if p.kind is p.POSITIONAL_ONLY else f"`--{p.name.replace('_', '-')}`"
+        for p in shown:
+            word = f"`{options.metavar(p)}`" if p.kind is p.POSITIONAL_ONLY else f"`--{p.name.replace('_', '-')}`"
             default = "" if p.default in (p.empty, None, "") else f"`{p.default}`"
             rows.append(f"| {word} | {said[p.name]}{_choices(p.annotation)} | {default} |")
         parts += [f"## talweg {name} {' '.join(map(str, positional))}".rstrip(), text, "\n".join(rows)]

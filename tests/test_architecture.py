@@ -33,6 +33,7 @@ ROOMS: dict[str, set[str]] = {
     "train": {"run", "corpus", "model"},
     "report": {"run", "finding", "curve", "laws", "evidence", "diagnosis"},
     "progress": set(),
+    "options": set(),
     "cli": {"*"},
     "__init__": {"*"},
     "__main__": {"cli"},

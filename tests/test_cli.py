@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from talweg import cli
+from talweg import cli, options
 from talweg.diagnosis import Cause, Diagnosis, State
 from talweg.errors import InputError
 from talweg.finding import Finding, Verdict
@@ -114,7 +114,7 @@ def test_a_word_that_is_not_understood_is_one_line(words: list[str], parts: list
 
 def test_dotted_options_are_taken_for_the_configuration() -> None:
     words = ["--run.steps", "5", "c.toml", "--optimizer.peak-lr=1e-3", "--model.dropout", "-0.1"]
-    rest, overrides = cli._split_overrides(words)
+    rest, overrides = options.split_overrides(words)
     assert rest == ["c.toml"]
     assert overrides == ["run.steps=5", "optimizer.peak_lr=1e-3", "model.dropout=-0.1"]
 
