@@ -1,13 +1,21 @@
 """The configuration of a training run: TOML in, a frozen tree of dataclasses out. Imports no torch.
 
-`resolve` fills every value that is left open, with the reason, so that `config.resolved.toml` says what really ran.
+A value of None is left open: `resolve.resolve` fills it and says why, so that `config.resolved.toml` tells what really
+ran. In a file or on the command line an open value is left out, or written "auto".
 """
 
-from dataclasses import dataclass, field
+import difflib
+import tomllib
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from talweg.errors import InputError
 from talweg.schedule import Kind
+
+HORIZONS = ("steps", "tokens", "epochs", "minutes")  # the keys of [run] that say how long it is; one of them is given
 
 
 @dataclass(frozen=True)
@@ -112,3 +120,153 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    source: str = field(default="", compare=False, repr=False)  # the text of the file this came from
+
+
+SECTIONS: dict[str, type] = {f.name: f.default_factory for f in fields(Config) if f.name != "source"}  # type: ignore[misc]
+
+
+def known_keys() -> frozenset[str]:
+    """Every dotted key, e.g. `optimizer.peak_lr`."""
+    return frozenset(f"{name}.{f.name}" for name, section in SECTIONS.items() for f in fields(section))
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a TOML configuration. `overrides` are "section.key=value" and win over the file.
+
+    Raises InputError for a file that cannot be read, an unknown key, a value of the wrong type or out of range, or a
+    length that is given twice or not at all.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"{path} cannot be read: {reason}; talweg train needs a TOML file") from None
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from None
+    values: dict[str, Any] = {}
+    for section, table in tables.items():
+        if not isinstance(table, dict):
+            raise InputError(f"{path}: {section} stands outside a section{_nearest(section)}")
+        values.update({f"{section}.{key}": value for key, value in table.items()})
+    config = build(values, overrides, where=str(path))
+    note = "".join(f"# given on the command line: {override}\n" for override in overrides)
+    return replace(config, source=f"{text.rstrip()}\n{note}")
+
+
+def build(values: Mapping[str, Any], overrides: Sequence[str] = (), *, where: str = "configuration") -> Config:
+    """A checked configuration from dotted keys with their values, and overrides as in `load`."""
+    given = {key: _checked(key, value, where) for key, value in values.items()}
+    replaced = dict(_override(text) for text in overrides)
+    if any(f"run.{name}" in replaced for name in HORIZONS):  # a new length takes the place of the file's
+        given = {key: value for key, value in given.items() if key.removeprefix("run.") not in HORIZONS}
+    given.update(replaced)
+    sections: dict[str, Any] = {}
+    for name, section in SECTIONS.items():
+        prefix = f"{name}."
+        own = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
+        sections[name] = section(**own)
+    config = Config(**sections)
+    from talweg.train.validate import validate
+
+    validate(config, where)
+    return config
+
+
+def items(config: Config) -> dict[str, Any]:
+    """Every dotted key with its value."""
+    return {
+        f"{name}.{f.name}": getattr(getattr(config, name), f.name) for name in SECTIONS for f in fields(SECTIONS[name])
+    }
+
+
+def with_values(config: Config, values: Mapping[str, Any]) -> Config:
+    """The same configuration with these dotted keys changed; unchecked."""
+    changed: dict[str, Any] = {}
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        changed[section] = replace(changed.get(section, getattr(config, section)), **{name: value})
+    return replace(config, **changed)
+
+
+def _override(text: str) -> tuple[str, Any]:
+    """One "section.key=value" of the command line. Text needs no quotes there."""
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals:
+        raise InputError(f"{text} is no setting; write section.key=value")
+    kinds = _kinds(key, "command line")
+    if value.strip() in ("auto", "none", "None"):
+        return key, _checked(key, "auto", "command line")
+    if not {int, float, bool} & set(kinds):
+        return key, _checked(key, value.strip().strip("\"'"), "command line")
+    try:
+        return key, _checked(key, tomllib.loads(f"value = {value.strip().lower()}")["value"], "command line")
+    except tomllib.TOMLDecodeError:
+        raise InputError(f"{key}={value}: needed {_wanted(kinds)}") from None
+
+
+def _kinds(key: str, where: str) -> tuple[Any, ...]:
+    """The types that the value of this key may have; for a choice, the choices stand as strings."""
+    section, _, name = key.partition(".")
+    if section not in SECTIONS or name not in {f.name for f in fields(SECTIONS[section])}:
+        raise InputError(f"{where}: no setting is called {key}{_nearest(key)}")
+    return tuple(_flat(get_type_hints(SECTIONS[section])[name]))
+
+
+def _flat(hint: Any) -> list[Any]:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return [kind for part in get_args(hint) for kind in _flat(part)]
+    return list(get_args(hint)) if origin is Literal else [hint]
+
+
+def _checked(key: str, value: Any, where: str) -> Any:
+    """The value as the type that its key wants."""
+    kinds = _kinds(key, where)
+    choices = [kind for kind in kinds if isinstance(kind, str)]
+    if value == "auto" and type(None) in kinds:
+        return None
+    if choices and value in choices:
+        return value
+    if bool in kinds or isinstance(value, bool):
+        right = bool in kinds and isinstance(value, bool)
+    elif int in kinds:  # 1e4 is a whole number too, however it is written
+        right = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        value = int(value) if right else value
+    elif float in kinds:
+        right = isinstance(value, int | float)
+        value = float(value) if right else value
+    else:
+        right = not choices and isinstance(value, str)
+        value = Path(value) if right and Path in kinds else value
+    if not right:
+        raise InputError(f"{where}: {key} = {value!r}: needed {_wanted(kinds)}")
+    return value
+
+
+def _wanted(kinds: tuple[Any, ...]) -> str:
+    names = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        Path: "a path",
+        type(None): '"auto"',
+    }
+    return " or ".join(f'"{kind}"' if isinstance(kind, str) else names[kind] for kind in kinds)
+
+
+def _nearest(key: str) -> str:
+    """What the person may have meant: a key of the same last part first, else the most similar one."""
+    known = sorted(known_keys())
+    same = [name for name in known if name.partition(".")[2] == key.rpartition(".")[2]]
+    near = same or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    last = difflib.get_close_matches(
+        key.rpartition(".")[2], [name.partition(".")[2] for name in known], n=1, cutoff=0.6
+    )
+    near = near or [name for name in known if last and name.partition(".")[2] == last[0]]
+    return f"; did you mean {near[0]}?" if near else "; docs/configuration.md lists them"

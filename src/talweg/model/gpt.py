@@ -1,0 +1,175 @@
+"""One decoder-only GPT, in the order of the forward pass: embedding, blocks (attention, feed-forward), norm, head.
+
+Axes: B batch, S position, D width, V vocabulary, H heads, K width of one head (D / H).
+
+Options of `Shape` give the classic GPT-2 form (layernorm, learned positions, gelu, bias, dropout) and a modern one
+(rmsnorm, rope, qk_norm, relu2). Weights are initialised as in GPT-2 (Radford et al. 2019): N(0, 0.02), the projections
+that write into the residual stream scaled by 1 / sqrt(2 layers).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+INITIAL_SD = 0.02  # GPT-2
+ROPE_BASE = 10_000.0  # Su et al. 2021
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the model is made of."""
+
+    layers: int
+    heads: int
+    width: int
+    context: int
+    vocabulary_size: int
+    norm: Literal["rmsnorm", "layernorm"] = "rmsnorm"
+    positions: Literal["rope", "learned"] = "rope"
+    activation: Literal["relu2", "gelu"] = "relu2"
+    qk_norm: bool = True
+    tied_head: bool = True
+    bias: bool = False
+    dropout: float = 0.0
+
+
+def _norm(shape: Shape) -> nn.Module:
+    if shape.norm == "rmsnorm":
+        return nn.RMSNorm(shape.width, eps=1e-6)
+    return nn.LayerNorm(shape.width, bias=shape.bias)
+
+
+class GPT(nn.Module):
+    """Next-token logits, or the loss of given targets."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.embedding = nn.Embedding(shape.vocabulary_size, shape.width)
+        self.positions = nn.Embedding(shape.context, shape.width) if shape.positions == "learned" else None
+        self.dropout = nn.Dropout(shape.dropout)
+        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
+        self.norm = _norm(shape)
+        self.head = nn.Linear(shape.width, shape.vocabulary_size, bias=False)
+        if shape.tied_head:
+            self.head.weight = self.embedding.weight
+        self._initialise()
+
+    def features(self, tokens: Tensor) -> Tensor:
+        """tokens (B, S) -> what the head reads (B, S, D)."""
+        x = self.embedding(tokens)
+        if self.positions is not None:
+            x = x + self.positions.weight[: tokens.shape[1]]
+        x = self.dropout(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens (B, S) -> logits (B, S, V)."""
+        return self.head(self.features(tokens))  # type: ignore[no-any-return]
+
+    def losses(self, tokens: Tensor, targets: Tensor) -> Tensor:
+        """tokens, targets (B, S) -> nats of each token (B, S), in fp32; 0 where the target is negative."""
+        logits = self(tokens).float()
+        flat = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction="none")
+        return flat.view_as(targets)
+
+    def total_loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
+        """Sum of the nats of all tokens; for training."""
+        return self.losses(tokens, targets).sum()
+
+    def num_parameters(self) -> int:
+        """All weights, a tied head once, without position embeddings."""
+        positions = 0 if self.positions is None else self.positions.weight.numel()
+        return sum(p.numel() for p in self.parameters()) - positions
+
+    def _initialise(self) -> None:
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            elif parameter.ndim == 2:
+                into_residual = name.endswith(("attention.out.weight", "feed_forward.out.weight"))
+                nn.init.normal_(
+                    parameter, std=INITIAL_SD / math.sqrt(2 * self.shape.layers) if into_residual else INITIAL_SD
+                )
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each reading a norm of the residual stream and adding to it."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.attention_norm = _norm(shape)
+        self.attention = Attention(shape)
+        self.feed_forward_norm = _norm(shape)
+        self.feed_forward = FeedForward(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.attention_norm(x))
+        return x + self.feed_forward(self.feed_forward_norm(x))  # type: ignore[no-any-return]
+
+
+class Attention(nn.Module):
+    """Causal multi-head self-attention."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.qkv = nn.Linear(shape.width, 3 * shape.width, bias=shape.bias)
+        self.out = nn.Linear(shape.width, shape.width, bias=shape.bias)
+        self.dropout = nn.Dropout(shape.dropout)
+        if shape.positions == "rope":
+            cosine, sine = rotation(shape.context, shape.width // shape.heads)
+            self.register_buffer("cosine", cosine, persistent=False)
+            self.register_buffer("sine", sine, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        B, S, D = x.shape
+        H = self.shape.heads
+        q, k, v = self.qkv(x).view(B, S, 3, H, D // H).permute(2, 0, 3, 1, 4)  # each B H S K
+        if self.shape.qk_norm:
+            q, k = functional.rms_norm(q, q.shape[-1:]), functional.rms_norm(k, k.shape[-1:])
+        if self.shape.positions == "rope":
+            q, k = rotate(q, self.cosine, self.sine), rotate(k, self.cosine, self.sine)  # type: ignore[arg-type]
+        dropout = self.shape.dropout if self.training else 0.0
+        q, k = q.to(v.dtype), k.to(v.dtype)
+        y = functional.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout)
+        return self.dropout(self.out(y.transpose(1, 2).reshape(B, S, D)))  # type: ignore[no-any-return]
+
+
+class FeedForward(nn.Module):
+    """Two layers, four times as wide between them."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.activation = shape.activation
+        self.into = nn.Linear(shape.width, 4 * shape.width, bias=shape.bias)
+        self.out = nn.Linear(4 * shape.width, shape.width, bias=shape.bias)
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.into(x)
+        x = functional.relu(x).square() if self.activation == "relu2" else functional.gelu(x, approximate="tanh")
+        return self.dropout(self.out(x))  # type: ignore[no-any-return]
+
+
+def rotation(context: int, head_width: int) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of every position's angles, (S, K / 2) each.
+
+    angle = position * base^(-2 i / K), i < K / 2 (Su et al. 2021).
+    """
+    frequency = ROPE_BASE ** (-torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
+    angle = torch.arange(context, dtype=torch.float64)[:, None] * frequency
+    return angle.cos().float(), angle.sin().float()
+
+
+def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Turn each pair (x_i, x_(i + K/2)) of x (B, H, S, K) by the angle of its position."""
+    cosine, sine = cosine[: x.shape[2]].to(x.dtype), sine[: x.shape[2]].to(x.dtype)
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)

@@ -1,0 +1,96 @@
+"""Evaluation: every token of a fixed text, in evaluation mode, with the standard error of the mean.
+
+Axes: B windows in a forward pass, S positions of a window, T tokens evaluated.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from talweg.corpus.shards import Split
+from talweg.model.gpt import GPT
+
+BATCH_TOKENS = 8192  # in one forward pass, whatever the training's micro-batch, so that the value never depends on it
+
+
+@dataclass(frozen=True, eq=False)
+class Text:
+    """A fixed text in windows: each token but the first is predicted once, from what stands before it in its window."""
+
+    inputs: NDArray[np.int64]  # (W, S)
+    targets: NDArray[np.int64]  # (W, S); -1 beyond the end of the text
+    document: NDArray[np.int64]  # (W, S) the document that the target belongs to
+
+    @property
+    def num_tokens(self) -> int:
+        return int((self.targets >= 0).sum())
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Nats per token, with the standard error over documents."""
+
+    value: float
+    standard_error: float
+
+
+def text(split: Split, context: int, num_tokens: int) -> Text:
+    """The whole split, or where it is longer, windows of it at equal distances that hold `num_tokens` in all."""
+    total = len(split.tokens)
+    starts = np.arange(0, max(total - 1, 1), context)
+    wanted = max(math.ceil(min(num_tokens, total) / context), 1)
+    if wanted < starts.size:
+        starts = starts[: max((total - 1) // context, 1)]  # full windows only
+        starts = starts[np.linspace(0, starts.size - 1, min(wanted, starts.size)).round().astype(np.int64)]
+    position = starts[:, None] + np.arange(context + 1)  # (W, S + 1)
+    inside = position < total
+    position = np.minimum(position, total - 1)
+    tokens = np.stack([np.asarray(split.tokens[row[0] : row[-1] + 1])[row - row[0]] for row in position]).astype(
+        np.int64
+    )
+    document = np.searchsorted(np.asarray(split.document_ends), position[:, 1:], side="right")
+    return Text(tokens[:, :-1], np.where(inside[:, 1:], tokens[:, 1:], -1), document)
+
+
+def evaluate(model: GPT, text: Text, device: str, precision: Callable[[], AbstractContextManager[object]]) -> Loss:
+    """Mean loss over all tokens of the text. Draws no random numbers, and leaves the model in training mode."""
+    batch = max(BATCH_TOKENS // text.inputs.shape[1], 1)
+    losses = []
+    model.eval()
+    with torch.inference_mode(), precision():
+        for first in range(0, len(text.inputs), batch):
+            rows = slice(first, first + batch)
+            inputs = torch.from_numpy(text.inputs[rows]).to(device, non_blocking=True)
+            targets = torch.from_numpy(text.targets[rows]).to(device, non_blocking=True)
+            losses.append(model.losses(inputs, targets).double().cpu().numpy())
+    model.train()
+    counted = text.targets >= 0
+    return clustered_mean(np.concatenate(losses)[counted], text.document[counted])
+
+
+def clustered_mean(loss: NDArray[np.float64], document: NDArray[np.int64]) -> Loss:
+    """Mean of the (T,) token losses, and its standard error when tokens of one document are correlated.
+
+    The cluster-robust variance of a mean (Liang and Zeger 1986), e_i = loss_i - mean, G documents:
+
+        var = G / (G - 1)  sum over documents of (sum of e_i in the document)^2 / T^2
+
+    With a single document nothing is known of the scatter between documents: the error is NaN.
+    """
+    mean = float(loss.mean())
+    _, cluster = np.unique(document, return_inverse=True)
+    sums = np.bincount(cluster, weights=loss - mean)
+    if sums.size < 2:
+        return Loss(mean, math.nan)
+    variance = sums.size / (sums.size - 1) * float(np.square(sums).sum()) / loss.size**2
+    return Loss(mean, math.sqrt(variance))
+
+
+def bits_per_byte(loss_nats: float, tokens: int, num_bytes: int) -> float:
+    """Nats per token to bits per byte, for a text of so many tokens and bytes."""
+    return loss_nats * tokens / (math.log(2) * num_bytes)

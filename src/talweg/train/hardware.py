@@ -1,0 +1,78 @@
+"""What the machine offers, measured: the device, the threads, and whether bf16 pays on it."""
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from talweg.errors import InputError
+from talweg.train.config import Config
+from talweg.train.resolve import Machine
+
+ROWS = 2048  # of the matrix product that decides the precision: tokens in a small micro-batch
+PAYS = 1.3  # our choice: bf16 must win this factor in matrix products, or the rest of the step eats the gain
+SECONDS = 0.05  # of measuring, for each precision
+
+
+def measure(config: Config) -> Machine:
+    """Choose what the configuration leaves open."""
+    reasons: dict[str, str] = {}
+    device: str = config.hardware.device
+    precision: str = config.hardware.precision
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        reasons["hardware.device"] = "the fastest that is here"
+    elif (device == "cuda" and not torch.cuda.is_available()) or (
+        device == "mps" and not torch.backends.mps.is_available()
+    ):
+        raise InputError(f"hardware.device = {device}, but torch finds none here; leave it out or give cpu")
+    threads = config.hardware.threads or torch.get_num_threads()
+    reasons["hardware.threads"] = "every core that torch was given"
+    torch.set_num_threads(threads)
+    if precision == "auto":
+        precision, reasons["hardware.precision"] = _precision(device, config.model.width)
+    return Machine(device, precision, threads, reasons)
+
+
+def prepare(threads: int) -> None:
+    """Settings of the process: threads, and no slow path for numbers too small to matter."""
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+
+
+def autocast(device: str, precision: str) -> AbstractContextManager[object]:
+    """The context in which forward passes run."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device, dtype=torch.bfloat16)
+
+
+def _precision(device: str, width: int) -> tuple[str, str]:
+    if device == "mps" or (device == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)):
+        return "fp32", f"bf16 is not native on this {device} device"
+    if device == "cuda":
+        return "bf16", "native on this GPU"
+    fp32, bf16 = product_rate(ROWS, width, 4 * width, "fp32"), product_rate(ROWS, width, 4 * width, "bf16")
+    shape = f"{ROWS} x {width} by {width} x {4 * width}"
+    reason = f"matrix product {shape}: bf16 {bf16 / 1e9:.0f} GFLOP/s with its casts, fp32 {fp32 / 1e9:.0f}"
+    return ("bf16" if bf16 > PAYS * fp32 else "fp32"), reason
+
+
+def product_rate(rows: int, inner: int, columns: int, precision: str, *, casts: bool = True) -> float:
+    """Floating-point operations per second of (rows, inner) x (inner, columns) on the CPU: the best of many trials.
+
+    casts: fp32 comes in, as in a forward pass, so bf16 pays for casting its input.
+    """
+    left, right = torch.ones(rows, inner), torch.ones(inner, columns)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    right = right.to(dtype)
+    if not casts:
+        left = left.to(dtype)
+    best, end = float("inf"), time.perf_counter() + SECONDS
+    trials = 0
+    while trials < 3 or time.perf_counter() < end:
+        begin = time.perf_counter()
+        left.to(dtype) @ right
+        best = min(best, time.perf_counter() - begin)
+        trials += 1
+    return 2.0 * rows * inner * columns / best

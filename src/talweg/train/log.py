@@ -1,0 +1,54 @@
+"""The run's log: one JSON record a line, flushed as it is written, cut back to the checkpoint on resume."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from talweg.errors import InputError
+
+Record = dict[str, Any]
+
+
+class Log:
+    """An open log file. JSON knows no NaN or infinity: they are written as words."""
+
+    def __init__(self, path: Path, keep_bytes: int) -> None:
+        """Keep the first `keep_bytes` of what is there, and go on after them."""
+        self._file = path.open("ab")
+        self._file.truncate(keep_bytes)
+
+    def write(self, record: Record) -> Record:
+        """Append the record, and hand it on. Raises InputError when the disk cannot take it."""
+        try:
+            self._file.write((json.dumps(_plain(record), allow_nan=False) + "\n").encode())
+            self._file.flush()
+        except OSError as error:
+            raise InputError(
+                f"{self._file.name} could not be written: {error.strerror}; free some space and start again"
+            ) from None
+        return record
+
+    def size(self) -> int:
+        """Bytes so far, all of them safe on the disk."""
+        os.fsync(self._file.fileno())
+        return os.fstat(self._file.fileno()).st_size
+
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value

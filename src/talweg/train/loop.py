@@ -1,0 +1,116 @@
+"""The training loop: a generator of records that reads from top to bottom.
+
+    for record in train(config): ...
+
+A loss at `step` was measured with that many updates done. Logging, evaluation, checkpoints and stopping have their
+own files.
+"""
+
+import time
+from collections.abc import Iterator
+
+import torch
+
+from talweg import __version__
+from talweg.errors import InputError
+from talweg.train import checkpoint as checkpoints
+from talweg.train import hardware
+from talweg.train.config import Config
+from talweg.train.evaluate import bits_per_byte, evaluate
+from talweg.train.log import Log, Record
+from talweg.train.start import Plan, begin, facts, snapshot
+from talweg.train.stopping import Signals, not_finite
+from talweg.train.update import Training, accumulate, apply
+
+
+def train(config: Config) -> Iterator[Record]:
+    """Train, or go on from the run folder's newest checkpoint; yields each record as it is logged.
+
+    Ctrl-C, SIGTERM and leaving the loop early write a checkpoint first. Raises InputError for what the person can mend.
+    """
+    plan, training, notes = begin(config)
+    if training.step >= plan.resolved.steps:
+        done = f"{plan.folder} is complete at step {training.step}; to train anew give another run.name"
+        yield {"step": training.step, "note": done}
+        return
+    with Log(plan.folder / "log.jsonl", training.log_bytes) as log, Signals() as signals:
+        yield log.write({"talweg": __version__, "step": training.step, "facts": facts(plan, training.model)})
+        for note in notes:
+            yield log.write({"step": training.step, "note": note})
+        try:
+            yield from _records(plan, training, log, signals)
+        except GeneratorExit:  # the caller has seen enough
+            if _finite(training):
+                _save(plan, training, log)
+            raise
+
+
+def _records(plan: Plan, training: Training, log: Log, signals: Signals) -> Iterator[Record]:
+    """Evaluate, save, update; until the plan is done, a signal comes, or a number is not finite."""
+    while True:
+        last = training.step == plan.resolved.steps
+        if _due(training.step, plan.config.evaluation.every, last) and training.evaluated < training.step:
+            yield log.write(_evaluation(plan, training))
+        if _due(training.step, plan.config.checkpoint.every, last) or signals.caught:
+            _save(plan, training, log)
+        if last:
+            return
+        if signals.caught:
+            yield {"step": training.step, "note": f"stopped by {signals.caught} at step {training.step}, and saved"}
+            return
+        record = _update(plan, training)
+        trouble = not_finite(record, lambda: checkpoints.describe_newest(plan.folder))
+        yield log.write(record)
+        if trouble:
+            yield log.write({"step": training.step, "note": trouble})
+            return
+
+
+def _due(step: int, every: int | None, last: bool) -> bool:
+    return last or step % (every or 1) == 0
+
+
+def _update(plan: Plan, training: Training) -> Record:
+    begin, step, tokens = time.perf_counter(), training.step, training.tokens
+    rate = float(plan.schedule.at(step))
+    loss = accumulate(training, plan.config, plan.windows)
+    grad_norm = apply(training, plan.config, rate, loss)
+    seconds = time.perf_counter() - begin
+    return {
+        "step": step,
+        "loss": loss,
+        "lr": rate,
+        "grad_norm": grad_norm,
+        "tokens": tokens,
+        "seconds_per_step": seconds,
+    }
+
+
+def _evaluation(plan: Plan, training: Training) -> Record:
+    hard = plan.config.hardware
+    device = hard.device
+    val = evaluate(training.model, plan.val, device, lambda: hardware.autocast(device, hard.precision))
+    train = evaluate(training.model, plan.train, device, lambda: hardware.autocast(device, hard.precision))
+    training.evaluated = training.step
+    return {
+        "step": training.step,
+        "val_loss": val.value,
+        "val_standard_error": val.standard_error,
+        "val_bits_per_byte": bits_per_byte(val.value, plan.manifest.val.tokens, plan.manifest.val.bytes),
+        "train_eval_loss": train.value,
+    }
+
+
+def _save(plan: Plan, training: Training, log: Log) -> None:
+    if training.saved == training.step:
+        return
+    if not _finite(training):
+        raise InputError(
+            f"the weights are not finite at step {training.step}; {checkpoints.describe_newest(plan.folder)}"
+        )
+    checkpoints.save(plan.folder, snapshot(plan, training, log.size()), plan.config.checkpoint.keep)
+    training.saved = training.step
+
+
+def _finite(training: Training) -> bool:
+    return all(bool(torch.isfinite(p).all()) for p in training.model.parameters())

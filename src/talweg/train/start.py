@@ -1,0 +1,207 @@
+"""Before the first step: the data opened, the configuration resolved, the model built or restored."""
+
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from talweg import __version__
+from talweg.corpus import manifest as manifests
+from talweg.corpus.manifest import Manifest
+from talweg.corpus.shards import open_split
+from talweg.corpus.windows import Windows
+from talweg.errors import InputError
+from talweg.files import write_text
+from talweg.model.gpt import GPT, Shape
+from talweg.schedule import Schedule
+from talweg.train import checkpoint as checkpoints
+from talweg.train import evaluate, hardware, optimizer
+from talweg.train.config import Config, items
+from talweg.train.resolve import Resolved, resolve, to_toml
+from talweg.train.update import Training, accumulate, apply
+
+PACE_SECONDS, PACE_STEPS = 2.0, 4  # how long the pace is measured when the length is given in minutes
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What does not change while training."""
+
+    folder: Path
+    resolved: Resolved
+    manifest: Manifest
+    windows: Windows
+    val: evaluate.Text
+    train: evaluate.Text  # a fixed slice of the training text, as large as `val`
+
+    @property
+    def config(self) -> Config:
+        return self.resolved.config
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.resolved.schedule
+
+    @property
+    def sequences_per_step(self) -> int:
+        return self.config.batch.tokens_per_step // self.config.model.context
+
+
+def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
+    """Open or create the run. The notes say what a person should know, e.g. a checkpoint that was refused."""
+    notes: list[str] = []
+    if config.data.path is None:
+        raise InputError("data.path is missing; give the folder that talweg prepare wrote")
+    manifest = manifests.read(config.data.path)
+    folder = config.run.out / config.run.name
+    saved = checkpoints.newest(folder, notes.append)
+    earlier = saved.state["config"] if saved else None
+    machine = hardware.measure(config)
+    split = open_split(config.data.path, "train")
+    windows = Windows(split, config.model.context, config.run.seed)
+    resolved = resolve(
+        config,
+        manifest,
+        machine,
+        seconds_per_step=lambda partial: seconds_per_step(partial, windows),
+        earlier=earlier,
+    )
+    config = resolved.config
+    assert config.evaluation.tokens is not None
+    hardware.prepare(config.hardware.threads or 1)
+    val = evaluate.text(open_split(config.data.path, "val"), config.model.context, config.evaluation.tokens)
+    train = evaluate.text(split, config.model.context, val.num_tokens)
+    plan = Plan(folder, resolved, manifest, windows, val, train)
+    training = fresh(config)
+    if saved:
+        notes += _restore(plan, training, saved)
+    _write_folder(plan)
+    return plan, training, tuple(notes)
+
+
+def fresh(config: Config) -> Training:
+    """A new model and optimizer; the random numbers of initialisation and dropout start from the seed."""
+    torch.manual_seed(config.run.seed)
+    model = GPT(shape(config)).to(config.hardware.device)
+    return Training(model, optimizer.build(model, config.optimizer))
+
+
+def shape(config: Config) -> Shape:
+    """The model's own description of what the configuration asks for."""
+    values = asdict(config.model)
+    return Shape(**values)
+
+
+def seconds_per_step(config: Config, windows: Windows) -> float:
+    """The time of one update of this configuration, measured on a model that is thrown away."""
+    hardware.prepare(config.hardware.threads or 1)
+    training = fresh(config)
+    times: list[float] = []
+    while len(times) < PACE_STEPS or sum(times) < PACE_SECONDS:
+        begin = time.perf_counter()
+        loss = accumulate(training, config, windows)
+        apply(training, config, 0.0, loss)
+        times.append(time.perf_counter() - begin)
+    return sorted(times)[len(times) // 2]
+
+
+def snapshot(plan: Plan, training: Training, log_bytes: int) -> checkpoints.Checkpoint:
+    """Everything that is needed to go on exactly."""
+    model = {name: parameter.detach().contiguous() for name, parameter in training.model.named_parameters()}
+    moments = optimizer.state_tensors(training.model, training.optimizer)
+    moments["random/cpu"] = torch.get_rng_state()
+    if plan.config.hardware.device == "cuda":
+        moments["random/cuda"] = torch.cuda.get_rng_state()
+    state = {
+        "talweg": __version__,
+        "step": training.step,
+        "tokens": training.tokens,
+        "cursor": training.cursor,
+        "evaluated": training.evaluated,
+        "log_bytes": log_bytes,
+        "tokenizer_sha256": plan.manifest.tokenizer.sha256,
+        "parent": None,
+        "schedule": asdict(plan.schedule),
+        "config": {key: str(value) if isinstance(value, Path) else value for key, value in items(plan.config).items()},
+    }
+    return checkpoints.Checkpoint(model, moments, state)
+
+
+def facts(plan: Plan, model: GPT) -> dict[str, Any]:
+    """What the run is, in the words of `run.Facts`."""
+    config, schedule, manifest = plan.config, plan.schedule, plan.manifest
+    known = {
+        "parameters": model.num_parameters(),
+        **{name: getattr(config.model, name) for name in ("layers", "heads", "width", "context", "vocabulary_size")},
+        "dropout": config.model.dropout,
+        "bias": config.model.bias,
+        "tokens_per_step": config.batch.tokens_per_step,
+        "micro_batch": config.batch.micro_batch,
+        "accumulation": -(-plan.sequences_per_step // (config.batch.micro_batch or 1)),
+        "planned_steps": plan.resolved.steps,
+        "optimizer": config.optimizer.name,
+        "schedule": schedule.kind,
+        "peak_learning_rate": schedule.peak_lr,
+        "min_learning_rate": None if schedule.kind == "constant" else schedule.min_lr,
+        "warmup_steps": schedule.warmup_steps,
+        "decay_end_step": None if schedule.kind == "constant" else schedule.end_step,
+        "decay_start_step": schedule.decay_start if schedule.kind == "wsd" else None,
+        **{name: getattr(config.optimizer, name) for name in ("beta1", "beta2", "weight_decay", "grad_clip")},
+        "precision": config.hardware.precision,
+        "seed": config.run.seed,
+        "eval_windows": len(plan.val.inputs),
+        "eval_is_fixed": True,
+        "dataset": str(config.data.path),
+        "tokenizer": manifest.tokenizer.name,
+        "bytes_per_token": manifest.bytes_per_token,
+        "unique_tokens": manifest.train.unique_tokens,
+        "val_tokens": manifest.val.tokens,
+        "val_documents": manifest.val.documents,
+        "unigram_nats": manifest.unigram_nats,
+        "bigram_nats": manifest.bigram_nats,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> list[str]:
+    """Load the checkpoint into `training`; the notes say what has changed since."""
+    state, now = saved.state, items(plan.config)
+    changed = {
+        key: f"{key} {value} -> {now[key]}"
+        for key, value in state["config"].items()
+        if key in now and str(now[key]) != str(value) and now[key] != value
+    }
+    for key in changed:
+        if key.startswith("model.") and key != "model.dropout":
+            raise InputError(f"{plan.folder} was begun with another model ({changed[key]}); give another run.name")
+    if state["tokenizer_sha256"] != plan.manifest.tokenizer.sha256:
+        raise InputError(
+            f"{plan.folder} was begun with another tokenizer than {plan.config.data.path} has; give another run.name"
+        )
+    with torch.no_grad():
+        for name, parameter in training.model.named_parameters():
+            parameter.copy_(saved.model[name])
+    optimizer.restore(training.model, training.optimizer, saved.optimizer)
+    torch.set_rng_state(saved.optimizer["random/cpu"])
+    if plan.config.hardware.device == "cuda" and "random/cuda" in saved.optimizer:
+        torch.cuda.set_rng_state(saved.optimizer["random/cuda"])
+    for name in ("step", "cursor", "tokens", "evaluated", "log_bytes"):
+        setattr(training, name, state[name])
+    training.saved = training.step
+    note = f"goes on from step {training.step}"
+    return [f"{note}, with {', '.join(changed.values())}" if changed else note]
+
+
+def _write_folder(plan: Plan) -> None:
+    """The configuration as given and as resolved, and the tokenizer, so that the folder stands alone."""
+    config = plan.config
+    assert config.data.path is not None
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    write_text(plan.folder / "config.toml", config.source or to_toml(config, only_changed=True))
+    write_text(plan.folder / "config.resolved.toml", to_toml(config, plan.resolved.reasons))
+    tokenizer = config.data.path / "tokenizer.json"
+    if tokenizer.is_file() and not (plan.folder / "tokenizer.json").exists():
+        shutil.copyfile(tokenizer, plan.folder / "tokenizer.json")

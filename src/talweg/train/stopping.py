@@ -1,0 +1,52 @@
+"""Ending a run early: on a signal after the step at hand, and on numbers that are not finite."""
+
+import math
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from types import FrameType, TracebackType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Signals:
+    """While open, the first Ctrl-C or SIGTERM only sets `caught`; a second one acts as it always did.
+
+    Outside the main thread Python handles no signals, so nothing is caught there.
+    """
+
+    def __init__(self) -> None:
+        self.caught: str | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Signals":
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._catch) for number in SIGNALS}
+        return self
+
+    def _catch(self, number: int, frame: FrameType | None) -> None:
+        self.caught = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        self._before = {}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore()
+
+
+def not_finite(record: Mapping[str, Any], newest_checkpoint: Callable[[], str]) -> str | None:
+    """What to tell the person when this update's loss or gradient was not finite; None when all is well."""
+    for name, words in (("loss", "the loss"), ("grad_norm", "the norm of the gradient")):
+        value = record.get(name, 0.0)
+        if not math.isfinite(value):
+            return (
+                f"stopped: {words} is {value} at step {record['step']}; {newest_checkpoint()}. "
+                "Lower optimizer.peak_lr or raise schedule.warmup_steps"
+            )
+    return None

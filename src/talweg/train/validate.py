@@ -1,0 +1,102 @@
+"""What a configuration must satisfy, each with the one line that says how to mend it. Imports no torch."""
+
+import math
+
+from talweg.errors import InputError
+from talweg.train.config import HORIZONS, Config, items
+
+AT_LEAST_ONE = (
+    "run.steps",
+    "model.layers",
+    "model.heads",
+    "model.width",
+    "model.context",
+    "model.vocabulary_size",
+    "batch.tokens_per_step",
+    "batch.micro_batch",
+    "evaluation.every",
+    "evaluation.tokens",
+    "checkpoint.every",
+    "checkpoint.keep",
+    "hardware.threads",
+)
+POSITIVE = ("run.tokens", "run.epochs", "run.minutes", "optimizer.peak_lr", "optimizer.epsilon", "schedule.end_share")
+NOT_NEGATIVE = (
+    "run.seed",
+    "schedule.min_lr",
+    "schedule.warmup_steps",
+    "optimizer.weight_decay",
+    "optimizer.grad_clip",
+)
+BELOW_ONE = ("model.dropout", "optimizer.beta1", "optimizer.beta2")
+SHARES = ("schedule.decay_share", "schedule.end_share")
+
+
+def validate(config: Config, where: str = "configuration") -> None:
+    """Raise InputError for the first thing that cannot be: a value out of range, or values that contradict."""
+    values = items(config)
+    for key, value in values.items():
+        if value is None:
+            continue
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"{where}: {key} = {value} is not a finite number")
+        if key in AT_LEAST_ONE and value < 1:
+            raise InputError(f"{where}: {key} = {value}: needed at least 1")
+        if key in POSITIVE and value <= 0:
+            raise InputError(f"{where}: {key} = {value}: needed more than 0")
+        if key in NOT_NEGATIVE and value < 0:
+            raise InputError(f"{where}: {key} = {value}: needed 0 or more")
+        if key in BELOW_ONE and not 0 <= value < 1:
+            raise InputError(f"{where}: {key} = {value}: needed 0 or more and less than 1")
+        if key in SHARES and not 0 <= value <= 1:
+            raise InputError(f"{where}: {key} = {value}: needed a share from 0 to 1")
+    _horizon(config, where)
+    _model(config, where)
+    if config.schedule.min_lr > config.optimizer.peak_lr:
+        raise InputError(
+            f"{where}: schedule.min_lr = {config.schedule.min_lr} is above "
+            f"optimizer.peak_lr = {config.optimizer.peak_lr}"
+        )
+    if config.run.steps is not None:
+        check_schedule(config, config.run.steps, where)
+
+
+def _horizon(config: Config, where: str) -> None:
+    given = [name for name in HORIZONS if getattr(config.run, name) is not None]
+    names = ", ".join(f"run.{name}" for name in HORIZONS)
+    if not given:
+        raise InputError(f"{where}: the length of the run is missing; give one of {names}")
+    if len(given) > 1:
+        found = " and ".join(f"run.{name}" for name in given)
+        raise InputError(f"{where}: the length of the run is given more than once ({found}); keep one of {names}")
+
+
+def _model(config: Config, where: str) -> None:
+    model, batch = config.model, config.batch
+    if model.width % model.heads:
+        raise InputError(f"{where}: model.width = {model.width} is not a multiple of model.heads = {model.heads}")
+    if model.positions == "rope" and model.width // model.heads % 2:
+        raise InputError(
+            f"{where}: rope needs an even width per head; model.width / model.heads = {model.width // model.heads}"
+        )
+    if batch.tokens_per_step % model.context:
+        nearest = max(round(batch.tokens_per_step / model.context), 1) * model.context
+        raise InputError(
+            f"{where}: batch.tokens_per_step = {batch.tokens_per_step} is not a multiple of "
+            f"model.context = {model.context}; the nearest is {nearest}"
+        )
+
+
+def check_schedule(config: Config, steps: int, where: str = "configuration") -> None:
+    """Warm-up and decay must fit into the run, which needs its length in steps."""
+    warmup, schedule = config.schedule.warmup_steps or 0, config.schedule
+    end = round(schedule.end_share * steps)
+    decay = round(schedule.decay_share * steps) if schedule.kind == "wsd" else 0
+    if schedule.kind != "constant" and end < 1:
+        raise InputError(f"{where}: schedule.end_share = {schedule.end_share} of {steps} steps leaves none")
+    if warmup + decay > (steps if schedule.kind == "constant" else end):
+        parts = f"{warmup} steps of warm-up" + (f" and {decay} of decay" if decay else "")
+        raise InputError(
+            f"{where}: {parts} do not fit into {end} steps; lower schedule.warmup_steps"
+            + (" or schedule.decay_share" if decay else "")
+        )
