@@ -92,6 +92,6 @@ def shortened(text: str, length: int) -> str:
     if len(text) <= length:
         return text
     cut = text[: max(length - 1, 0)]
-    at_word = cut.rsplit(" ", 1)[0]
+    at_word = cut if text[len(cut)] == " " else cut.rsplit(" ", 1)[0]
     kept = at_word if len(at_word) > 0.7 * length else cut
     return kept.rstrip(" ,;:.") + "…"

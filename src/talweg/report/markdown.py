@@ -54,7 +54,7 @@ def _named(title: str, items: list[str]) -> str:
 
 def text(plain: str) -> str:
     """Plain text as Markdown that shows exactly it."""
-    escaped = re.sub(r"([\\`*\[\]<>|~#&])", r"\\\1", plain)
+    escaped = re.sub(r"([\\`*\[\]<|~#&])", r"\\\1", plain)
     escaped = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", escaped)  # within a word it is no emphasis
     return escaped.replace("@", "&#64;")
 

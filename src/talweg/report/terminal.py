@@ -7,6 +7,7 @@ import io
 import shlex
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -88,9 +89,7 @@ class Page:
         for line in lines:
             line.rstrip()
         if limit and len(lines) > limit:
-            words = shortened(f"{lines[limit - 1].plain} {lines[limit].plain}", room)
-            last = lines[limit - 1][: len(words) - 1]
-            lines = [*lines[: limit - 1], last.append(words[len(last) :])]
+            lines = [*lines[: limit - 1], _cut(lines[limit - 1], lines[limit].plain, room)]
         return [Text(" " * indent).append_text(line) for line in lines]
 
     def row(self, label: str, text: str | Text, *, limit: int = 0) -> list[Text]:
@@ -117,6 +116,16 @@ class Page:
             legacy_windows=False,
             _environ={},
         )
+
+
+def _cut(last: Text, after: str, room: int) -> Text:
+    """The last line that is shown, ended by an ellipsis at a word, wherever it fits `room` cells."""
+    words = f"{last.plain} {after}"
+    length = room
+    while cell_len(ended := shortened(words, length)) > room:  # wide characters take two cells
+        length -= 1
+    kept = last[: len(ended) - 1]
+    return kept.append(ended[len(kept) :])
 
 
 def _above(v: View, page: Page) -> list[Text]:
