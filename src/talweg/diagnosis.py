@@ -1,11 +1,17 @@
 """The diagnosis of a run: every cause asked, ranked on one scale, with what is known beside it."""
 
+import math
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Literal
 
+import numpy as np
+
+from talweg import causes as catalogue
+from talweg import evidence, myths, readings
 from talweg.estimate import Estimate
 from talweg.finding import Finding, Myth, ReadingOfRun
-from talweg.run import Run
+from talweg.run import Run, Series
 
 State = Literal["falling", "flat", "rising", "diverged", "broken", "finished", "too_short"]
 
@@ -58,6 +64,7 @@ class Cause:
     summary: str  # the first line of the cause's page
     refuted_by: str
     finding: Finding
+    page: str = ""  # the whole page: the docstring of the cause's module
 
 
 @dataclass(frozen=True)
@@ -89,3 +96,139 @@ class Diagnosis:
 
     def by_verdict(self, verdict: str) -> tuple[Cause, ...]:
         return tuple(cause for cause in self.causes if cause.finding.verdict == verdict)
+
+
+def diagnose(run: Run) -> Diagnosis:
+    """Ask every cause of the catalogue about `run` and rank the answers in nats."""
+    causes = sorted((_ask(name, module, run) for name, module in catalogue.catalogue().items()), key=_rank)
+    present = [cause for cause in causes if cause.finding.verdict == "present"]
+    now, forecast = _now(run), _forecast(run)
+    state, why = _state(run, {cause.name for cause in present}, now)
+    return Diagnosis(
+        run=run,
+        state=state,
+        headline=_headline(state, why, present),
+        now=now,
+        expected=_expected(run),
+        forecast=forecast,
+        causes=tuple(causes),
+        readings=readings.readings(run),
+        myths=myths.myths(run),
+        events=tuple(_event(e) for e in evidence.events(run)),
+    )
+
+
+def _ask(name: str, module: ModuleType, run: Run) -> Cause:
+    """One cause's finding. A cause that fails has not found the run healthy: it is `unknown`, with the error."""
+    try:
+        finding: Finding = module.examine(run)
+    except Exception as error:
+        finding = Finding("unknown", f"could not be examined: {type(error).__name__}: {error}")
+    return Cause(name, module.GROUP, catalogue.summary(module), catalogue.refuted_by(module), finding)
+
+
+def _rank(cause: Cause) -> tuple[int, float, str]:
+    order = {"present": 0, "unknown": 1, "absent": 2}[cause.finding.verdict]
+    nats = cause.finding.nats.value if cause.finding.nats else 0.0
+    hidden = cause.finding.would_narrow_nats or 0.0
+    return order, -(nats if order == 0 else hidden), cause.name
+
+
+def _now(run: Run) -> Now | None:
+    if run.last_step is None or evidence.judged(run) is None:
+        return None
+    noise = evidence.eval_noise(run)
+    return Now(
+        step=run.last_step,
+        train=evidence.train_level(run),
+        val=evidence.val_level(run),
+        trend=evidence.trend(run),
+        probability_of_rise=noise.probability_of_rise if noise else None,
+    )
+
+
+def _expected(run: Run) -> Expected | None:
+    found = evidence.expected(run)
+    return None if found is None else Expected(found.loss, found.because)
+
+
+def _forecast(run: Run) -> Forecast | None:
+    found = evidence.forecast(run)
+    if found is None:
+        return None
+    columns = (found.band_step, found.band[:, 0], found.band[:, 1], found.band[:, 2])
+    return Forecast(found.step, found.loss, found.because, Band(*(tuple(c.tolist()) for c in columns)))
+
+
+def _event(e: evidence.RunEvent) -> Event:
+    where = f"step {e.first_step:,.0f}" + (f" to {e.last_step:,.0f}" if e.last_step > e.first_step else "")
+    because = f"{e.kind.replace('_', ' ')} of {e.size:+.3f} in {e.series} at {where}"
+    return Event(e.kind, e.series, e.first_step, e.last_step, e.size, because)
+
+
+SURE = 1.6449  # one-sided 95 % of a normal: what a trend must exceed, in its standard errors, to be called one
+FEWEST_VALUES = 8  # of the judged loss; below this no state is claimed
+DONE_SHARE = 0.995  # of the plan
+
+
+def _state(run: Run, present: set[str], now: Now | None) -> tuple[State, str]:
+    """The state and the evidence for it."""
+    if broken := _broken(run):
+        return "broken", broken
+    if "diverged" in present:
+        return "diverged", ""
+    judged = evidence.judged(run)
+    if now is None or now.trend is None or judged is None or len(judged.loss) < FEWEST_VALUES:
+        num = 0 if judged is None else len(judged.loss)
+        return "too_short", f"{num} values of the loss tell no trend; {FEWEST_VALUES} are needed"
+    end = evidence.horizon(run)
+    if end is not None and now.step >= DONE_SHARE * end:
+        return "finished", f"the plan's {end:,.0f} steps are done"
+    pace = f"{now.trend.value:+.4f} nats per 1,000 steps ({now.trend.low:+.4f} to {now.trend.high:+.4f})"
+    z = now.trend.value / now.trend.sd if now.trend.sd > 0 else math.copysign(math.inf, now.trend.value)
+    if z < -SURE:
+        return "falling", pace
+    return ("rising", pace) if z > SURE else ("flat", pace)
+
+
+def _broken(run: Run) -> str:
+    """Why these numbers cannot be a language model's loss; empty when they can."""
+    for name in ("train_loss", "train_eval_loss", "val_loss"):
+        series: Series = getattr(run, name)
+        if len(series) >= 3 and not np.isfinite(series.value[-3:]).any():
+            first = series.step[len(series) - _trailing_not_finite(series)]
+            return f"{name} is not finite from step {first:,.0f} on"
+        if series.finite and float(series.finite.value.min()) < 0:
+            return f"{name} is negative ({series.finite.value.min():.3f}); a cross-entropy cannot be"
+    return ""
+
+
+def _trailing_not_finite(series: Series) -> int:
+    good = np.flatnonzero(np.isfinite(series.value))
+    return len(series) - (int(good[-1]) + 1 if good.size else 0)
+
+
+OPENING = {
+    "falling": "FALLING, not stalled",
+    "flat": "FLAT: no fall that this log could show",
+    "rising": "RISING",
+    "diverged": "DIVERGED",
+    "broken": "BROKEN: these numbers cannot be a language model's loss",
+    "finished": "FINISHED",
+    "too_short": "TOO SHORT to judge",
+}
+FAULTS = {"optimization", "numerics", "implementation"}  # groups whose causes mean that something is broken
+
+
+def _headline(state: State, why: str, present: list[Cause]) -> str:
+    """The verdict in a sentence or two."""
+    opening = OPENING[state] + (f": {why}" if state in ("broken", "too_short") else "") + "."
+    if state == "broken":
+        return opening
+    if not present:
+        return opening + ("" if state == "too_short" else " No cause of the catalogue is present.")
+    leading = present[0]
+    cost = f", {leading.finding.nats.value:.2f} nats" if leading.finding.nats else ""
+    words = leading.name.replace("_", " ")
+    sound = "" if any(cause.group in FAULTS for cause in present) else " Nothing is broken;"
+    return f"{opening}{sound} {'the' if sound else 'The'} leading cost is {words}{cost}."

@@ -15,7 +15,8 @@ class Remedy:
 
     config: keys of Talweg's own configuration (train/config.py) with their new values.
     gain:   nats of validation loss won back at the end of the planned run, positive is better.
-    tokens: training tokens that the change costs beyond the plan; 0 when it is free, None when it is not known.
+    tokens: training tokens that the change costs beyond the plan; 0 when it needs none, None when it is not known.
+    compute_factor: compute per token, as a multiple of this run's; 1.6 for a model 1.6 times as large.
     """
 
     name: str  # snake_case, e.g. "dropout_off"
@@ -23,6 +24,7 @@ class Remedy:
     config: Mapping[str, object]
     gain: Estimate | None = None
     tokens: float | None = None
+    compute_factor: float = 1.0
 
 
 @dataclass(frozen=True)

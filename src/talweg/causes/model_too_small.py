@@ -77,7 +77,7 @@ def _remedies(f: Facts, n: float, d: float) -> tuple[Remedy, ...]:
         if heads is not None:
             config["model.heads"] = heads
         gain = size.difference(n, d, larger, d)
-        remedies.append(Remedy(f"width_{width}", change, config, gain, 0.0))
+        remedies.append(Remedy(f"width_{width}", change, config, gain, 0.0, compute_factor=larger / n))
     return tuple(remedies)
 
 
