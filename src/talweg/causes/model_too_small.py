@@ -72,7 +72,7 @@ def _remedies(f: Facts, n: float, d: float) -> tuple[Remedy, ...]:
         larger = _parameters(f, n, width)
         if larger <= n:
             continue
-        change = f"width {f.width} -> {width}: {larger / n:.1f}x the compute for the same tokens"
+        change = f"width {f.width} -> {width} on the same tokens"
         config: dict[str, object] = {"model.width": width}
         if heads is not None:
             config["model.heads"] = heads

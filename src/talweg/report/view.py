@@ -44,7 +44,7 @@ class RemedyView:
     name: str
     change: str
     gain: str  # "0.110 (0.080–0.140)"
-    price: str  # "free", "2.90 B tokens more"
+    price: str  # "free", "2.90 B tokens more", "1.6x the compute"
     settings: tuple[str, ...]  # "model.dropout = 0.0"
     estimate: Estimate | None
 
@@ -104,7 +104,7 @@ class View:
     unknown: tuple[CauseView, ...]
     absent: tuple[CauseView, ...]
     budget: Budget | None
-    attempts: tuple[Row, ...]  # what to try: label "free" or "for more tokens"
+    attempts: tuple[Row, ...]  # what to try: label "free" or "for more compute"
     readings: tuple[Row, ...]
     myths: tuple[Row, ...]  # label: the claim
     events: tuple[EventView, ...]
@@ -243,25 +243,27 @@ def _remedy(remedy: Remedy) -> RemedyView:
         name=plain(remedy.name),
         change=plain(remedy.change),
         gain=f"{nats(gain.value)} ({figures.interval(gain)})" if gain else "an amount that is not known",
-        price=_price(remedy.tokens),
+        price=_price(remedy),
         settings=tuple(f"{plain(key)} = {plain(str(value))}" for key, value in remedy.config.items()),
         estimate=gain,
     )
 
 
-def _price(tokens: float | None) -> str:
-    if tokens is None:
+def _price(remedy: Remedy) -> str:
+    if remedy.compute_factor > 1:
+        return f"{remedy.compute_factor:.1f}x the compute"
+    if remedy.tokens is None:
         return "cost not known"
-    return f"{figures.tokens(tokens)} more" if tokens > 0 else "free"
+    return f"{figures.tokens(remedy.tokens)} more" if remedy.tokens > 0 else "free"
 
 
 def _attempts(costs: tuple[CauseView, ...]) -> tuple[Row, ...]:
     """The remedies of all causes by their price, in each class the largest predicted gain first."""
     remedies = [remedy for cost in costs for remedy in cost.remedies]
     remedies.sort(key=lambda r: -r.estimate.value if r.estimate else 0.0)
-    classes: dict[str, list[str]] = {"free": [], "for more tokens": [], "at a cost not known": []}
+    classes: dict[str, list[str]] = {"free": [], "for more compute": [], "at a cost not known": []}
     for remedy in remedies:
-        label = {"free": "free", "cost not known": "at a cost not known"}.get(remedy.price, "for more tokens")
+        label = {"free": "free", "cost not known": "at a cost not known"}.get(remedy.price, "for more compute")
         classes[label].append(", ".join(remedy.settings) or remedy.change)
     return tuple(Row(label, "; ".join(dict.fromkeys(texts))) for label, texts in classes.items() if texts)
 
