@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from talweg import evidence
 from talweg.curve.trend import trend
@@ -17,6 +18,8 @@ from talweg.finding import Myth
 from talweg.laws import evaluation, repetition
 from talweg.readings import epoch_staircase
 from talweg.run import Run
+
+Array = NDArray[np.float64]
 
 CLOSE = 0.1  # nats between train and val: the number of the claim itself
 A100_FLOPS = 312e12  # dense bf16: what nanoGPT's mfu is a share of, whatever the card
@@ -127,7 +130,7 @@ def jumps(run: Run) -> str | None:
     )
 
 
-def _smooth(run: Run) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _smooth(run: Run) -> tuple[Array, Array]:
     """Steps and running median of the training loss."""
     train = run.train_loss.finite
     width = 9

@@ -99,8 +99,12 @@ def healthy(
 
 def with_losses(run: Run, change: Change) -> Run:
     """The run with `change(step, value, column)` in place of each loss value."""
-    columns = ("train_loss", "train_eval_loss", "val_loss")
-    return replace(run, **{name: _changed(getattr(run, name), change, name) for name in columns})
+    return replace(
+        run,
+        train_loss=_changed(run.train_loss, change, "train_loss"),
+        train_eval_loss=_changed(run.train_eval_loss, change, "train_eval_loss"),
+        val_loss=_changed(run.val_loss, change, "val_loss"),
+    )
 
 
 def _changed(series: Series, change: Change, name: str) -> Series:

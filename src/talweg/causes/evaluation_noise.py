@@ -29,8 +29,8 @@ NEEDS = ("val_loss", "eval_windows")
 HIDDEN = 0.40  # P(rise) from which on neighbours do not show the trend. Our choice
 MATERIAL = 0.02  # nats, sd of one evaluation. Our choice: below, ten evaluations tell 0.01 nats
 # Measured scatter over the one computed from the windows: within this, sampling explains it. Our choice.
-RATIO = (0.6, 1.8)
-CLEAR = 2.5  # standard errors from which on a trend is seen in spite of the scatter. Our choice
+RATIO = (0.5, 2.0)
+CLEAR = 4.0  # standard errors from which on a trend is plain in spite of the scatter. Our choice
 MIN_POINTS = 12  # our choice: the trend of fewer is not known to be hidden
 WANTED = 0.005  # nats: the scatter that the remedy aims at. Our choice: the gain of a small remedy
 
@@ -66,6 +66,6 @@ def examine(run: Run) -> Finding:
 
 def example(rng: np.random.Generator) -> Run:
     """Sixteen windows an evaluation, in a log that begins with a resume at step 7,000."""
-    run = simulated.healthy(rng, eval_sd=0.11, eval_every=50)
+    run = simulated.healthy(rng, eval_sd=0.11, eval_every=25)
     columns = ("train_loss", "train_eval_loss", "val_loss", "learning_rate")
     return replace(run, **{name: getattr(run, name).between(7000, 10_000) for name in columns})

@@ -2,12 +2,13 @@
 
 Physics: at a high learning rate the weights shake about the floor of the valley. Bringing the rate to zero gives
 
-    gain = g (1 - D)        nats per token
+    gain = g (D' - D) - A (S1'^-alpha - S1^-alpha)        nats per token
 
-    g: what a whole decay gives, 0.149 nats (sd 20 %) before the run's own curve is heard
-    D: the share of the decay that is done and digested, 0 to 1, with a memory of a twelfth of the run
+    g:  what a whole decay gives, 0.149 nats (sd 20 %) before the run's own curve is heard
+    D:  share of the decay that is done and digested; S1: sum of eta / eta_peak, in steps; ' marks the run with a decay
 
-The figure is what is left to be had from where the run stands. A plan that decays anyway will collect it by waiting.
+for a run whose plan stays high: the decay takes the last fifth of the same steps. A plan that decays anyway still has
+g (1 - D) to give, most of it by waiting.
 
 Refuted by: a branch from the last checkpoint whose rate goes to 0 over a fifth of the steps done gains nothing.
 Known problems: g is a prior as long as no decay is in the log. A schedule that re-warms is read by its last stretch.
@@ -20,13 +21,14 @@ import numpy as np
 from talweg import evidence, simulated
 from talweg.estimate import Estimate
 from talweg.finding import Finding, Remedy, missing
+from talweg.laws import annealing
 from talweg.run import Run
 from talweg.schedule import Schedule
 
 GROUP = "schedule"
 NEEDS = ("learning_rate", "val_loss")
 MATERIAL = 0.02  # nats. Our choice: no healthy run of 200 simulated is accused (notes/calibration.md)
-STANDS_HIGH = 0.12  # of the peak: most recipes end at a tenth, and going lower is another question. Our choice
+STANDS_HIGH = 0.15  # of the peak: most recipes end at a tenth, and going lower is another question. Our choice
 DECAY_SHARE = 0.2  # of the steps done: a decay of 10 to 20 % is enough (Hägele et al. 2024)
 
 
@@ -38,24 +40,44 @@ def examine(run: Run) -> Finding:
         return missing("val_loss", because="needs a loss curve long enough to fit: eight evaluations after the warm-up")
     if _still_warming(run):
         return missing("val_loss", because="the learning rate is still rising: too early to tell")
-    gain = fit.gain_of_full_decay_now
+    gain = _gain(run, fit)
     stands = f"the learning rate stands at {share:.0%} of its peak; taking it to 0 would give {_nats(gain)} nats"
     if gain.value < MATERIAL or share < STANDS_HIGH:
         return Finding("absent", stands, nats=gain)
     if gain.low <= 0:
         return missing("val_loss", because=f"{stands}: the curve is too short to tell it from nothing")
-    remedies = _remedies(run, gain)
+    remedies = _remedies(run, fit, gain)
     plan = f"; the plan brings it down: {remedies[0].change}" if remedies[0].name == "wait" else ""
     return Finding("present", stands + plan, nats=gain, remedies=remedies, steps=(run.last_step, fit.end))
 
 
-def _remedies(run: Run, gain: Estimate) -> tuple[Remedy, ...]:
+def _gain(run: Run, fit: evidence.RunFit) -> Estimate:
+    """What decaying still has to give: by the plan and beyond it, or by a decay within the same steps."""
+    if _plan_decays(run):
+        return fit.gain_of_full_decay_now
+    steps = annealing.grid(fit.end)
+    rate = evidence.rate_at(run, steps)
+    assert rate is not None, "a fit with a known schedule has a rate"
+    rate = rate * np.clip((1 - steps / fit.end) / DECAY_SHARE, 0.0, 1.0)
+    mean, sd = fit.law.difference(
+        fit.path, fit.end, annealing.path(steps, rate, annealing.memory(steps, rate)), fit.end
+    )
+    return Estimate.normal(mean, sd).at_least(0.0)
+
+
+def _plan_decays(run: Run) -> bool:
+    """Whether the steps still to come bring the rate down by more than a tenth."""
+    last, end = run.last_step or 0.0, evidence.horizon(run) or run.last_step or 0.0
+    rates = evidence.rate_at(run, [last, end])
+    return end - last >= 1 and rates is not None and float(rates[1]) < 0.9 * float(rates[0])
+
+
+def _remedies(run: Run, fit: evidence.RunFit, gain: Estimate) -> tuple[Remedy, ...]:
     last, end = run.last_step or 0.0, evidence.horizon(run) or run.last_step or 0.0
     rates = evidence.rate_at(run, [last, end])
     now, then = (1.0, 1.0) if rates is None else (float(rates[0]), float(rates[1]))
-    fit = evidence.fit(run)
     per_step = run.facts.tokens_per_step
-    if end - last < 1 or then > 0.9 * now or fit is None:
+    if not _plan_decays(run):
         steps = max(1, round(DECAY_SHARE * last))
         change = f"decay to 0 over {steps:,} more steps"
         total = round(last) + steps
@@ -66,12 +88,12 @@ def _remedies(run: Run, gain: Estimate) -> tuple[Remedy, ...]:
             "run.steps": total,
         }
         return (Remedy("decay_now", change, config, gain, None if per_step is None else steps * per_step),)
-    wait = Remedy("wait", f"wait: {end - last:,.0f} steps", {"run.steps": round(end)}, fit.gain_of_decay_to_end, 0.0)
+    falls = fit.gain_of_decay_to_end
+    wait = Remedy("wait", f"wait: {end - last:,.0f} steps", {"run.steps": round(end)}, falls, 0.0)
     if then < 0.01 * (evidence.peak_rate(run) or now):
         return (wait,)
-    left = max(0.0, gain.value - fit.gain_of_decay_to_end.value)
-    further = Estimate(left, left / 2, left * 1.5)
-    return wait, Remedy("decay_to_zero", f"final learning rate {then:.3g} -> 0", {"schedule.min_lr": 0.0}, further, 0.0)
+    left = gain.shifted(-falls.value).at_least(0.0)
+    return wait, Remedy("decay_to_zero", f"final learning rate {then:.3g} -> 0", {"schedule.min_lr": 0.0}, left, 0.0)
 
 
 def _still_warming(run: Run) -> bool:

@@ -57,9 +57,9 @@ def examine(run: Run) -> Finding:
 
 
 def _no_minimum(found: Minimum, last: float) -> str:
-    if found.step >= last:
-        return f"val is at its lowest, {found.value:.3f}"
     error = found.rise_standard_error
+    if found.step >= last or found.rise_since <= 0.5 * error:
+        return f"val is at its lowest, {found.value:.3f}"
     return f"val has no significant minimum: {found.rise_since:+.3f} ±{error:.3f} since step {found.step:,.0f}"
 
 

@@ -1,0 +1,138 @@
+"""How often a healthy run is accused: simulated ones, and public ones. Run it: python bench/false_alarms.py [NUM]
+
+Prints every accusation. The record of the last run stands in notes/calibration.md.
+"""
+
+import csv
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from talweg import causes, simulated
+from talweg.finding import Finding
+from talweg.run import Facts, Run, Series
+from talweg.schedule import Schedule
+
+SHARED = Path(os.environ.get("TALWEG_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+
+def simulated_runs(num: int) -> Iterator[tuple[str, Run]]:
+    """Finished healthy runs: schedule, noise, density of the log and what is known of the run all drawn at random."""
+    for seed in range(num):
+        rng = np.random.default_rng(seed)
+        steps = int(round(10 ** rng.uniform(3.3, 5.0), -2))
+        peak, warmup = 6e-4 * float(rng.uniform(0.5, 1.5)), int(steps * rng.uniform(0.01, 0.05))
+        kind = str(rng.choice(["cosine", "linear", "wsd"]))
+        least = float(rng.choice([0.0, 0.01, 0.1])) * peak
+        schedule = Schedule(kind, peak, least, warmup, steps, int(0.8 * steps))  # type: ignore[arg-type]
+        facts = {
+            name: None
+            for name in ("unique_tokens", "val_tokens", "unigram_nats", "bigram_nats", "eval_windows", "parameters")
+            if rng.random() < 0.3
+        }
+        run = simulated.healthy(
+            rng,
+            steps=steps,
+            schedule=schedule,
+            parameters=float(10 ** rng.uniform(7.5, 9.0)),
+            tokens_per_parameter=float(rng.uniform(20, 95)),
+            above=float(rng.uniform(-0.1, 0.08)),
+            log_every=int(rng.choice([1, 10, 100])),
+            eval_every=max(1, steps // int(rng.integers(12, 200))),
+            eval_sd=float(10 ** rng.uniform(-2.7, -1.7)),
+            batch_sd=float(rng.uniform(0.02, 0.15)),
+        )
+        run = replace(run, facts=replace(run.facts, **facts))
+        yield f"seed {seed} {kind} {steps}", run
+
+
+def multipowerlaw() -> Iterator[tuple[str, Run]]:
+    """25, 100 and 400 M parameters, about 0.5 M tokens a step. `loss` is of training batches, smoothed."""
+    for path in sorted((SHARED / "data/curves/multipowerlaw").glob("*.csv")):
+        t = np.genfromtxt(path, delimiter=",", names=True)
+        n = float(path.name.split("_")[1]) * 1e6
+        facts = Facts.stated("INDEX.md", parameters=n, tokens_per_step=524_288.0, planned_steps=int(t["step"][-1]))
+        rate = Series.of(np.append(0.0, t["step"]), np.append(0.0, t["lr"]))
+        loss = Series.of(t["step"], t["loss"], kind="running_mean")
+        yield path.name, Run(train_loss=loss, learning_rate=rate, facts=facts)
+
+
+def olmo_ladder() -> Iterator[tuple[str, Run]]:
+    """190 M to 3 B parameters, cosine to a tenth; the C4 validation loss."""
+    for path in sorted((SHARED / "data/curves/olmo_ladder").glob("*.csv")):
+        with path.open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        step = [_number(r["_step"]) for r in rows]
+        val = [_number(r["eval/c4_en-validation/CrossEntropyLoss"]) for r in rows]
+        rate = [_number(r["optim/learning_rate_group0"]) for r in rows]
+        size = path.stem.split("-")[0]
+        n = float(size[:-1]) * (1e9 if size[-1] == "B" else 1e6)
+        per_step = _number(rows[-1].get("batch_size_in_tokens", ""))
+        facts = Facts.stated("INDEX.md", parameters=n, planned_steps=int(step[-1]))
+        if np.isfinite(per_step):
+            facts = Facts.stated("log", tokens_per_step=per_step).over(facts)
+        loss = Series.of(step, val, kind="evaluation")
+        yield path.name, Run(val_loss=loss.finite, learning_rate=Series.of(step, rate).finite, facts=facts)
+
+
+def parsed(folder: str) -> Iterator[tuple[str, Run]]:
+    """Logs of modded-nanogpt and parameter-golf: step, train_loss, val_loss, lr, grad_norm; no facts are known."""
+    for path in sorted((SHARED / "data/curves" / folder).glob("*.csv")):
+        t = np.atleast_1d(np.genfromtxt(path, delimiter=",", names=True))
+        columns = {
+            "train_loss": ("train_loss", "batch"),
+            "val_loss": ("val_loss", "evaluation"),
+            "learning_rate": ("lr", "unknown"),
+            "grad_norm": ("grad_norm", "unknown"),
+        }
+        series = {
+            name: Series.of(t["step"], t[column], kind=kind).finite  # type: ignore[arg-type]
+            for name, (column, kind) in columns.items()
+        }
+        facts = {"modded_nanogpt": Facts.stated("its code", vocabulary_size=50_304)}.get(folder, Facts())
+        yield path.name, Run(**series, facts=facts)
+
+
+def accusations(run: Run) -> dict[str, Finding]:
+    found = {name: module.examine(run) for name, module in causes.catalogue().items()}
+    return {name: finding for name, finding in found.items() if finding.verdict == "present"}
+
+
+def report(title: str, runs: Iterator[tuple[str, Run]]) -> None:
+    num, accused, by_cause, verdicts = 0, 0, Counter[str](), Counter[str]()
+    lines: list[str] = []
+    for name, run in runs:
+        found = accusations(run)
+        num, accused = num + 1, accused + bool(found)
+        by_cause.update(found.keys())
+        verdicts.update(module.examine(run).verdict for module in causes.catalogue().values())
+        for cause, finding in found.items():
+            nats = "" if finding.nats is None else f"{finding.nats.value:.3f}"
+            lines.append(f"    {name[:60]:60} {cause} {nats}: {finding.because}")
+    print(f"{title}: {accused} of {num} accused of anything  {dict(by_cause)}  verdicts {dict(verdicts)}")
+    print("\n".join(lines))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def main() -> None:
+    num = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    report(f"{num} simulated", simulated_runs(num))
+    report("multipowerlaw", multipowerlaw())
+    report("olmo_ladder", olmo_ladder())
+    for folder in ("modded_nanogpt", "parameter_golf"):
+        report(folder, parsed(folder))
+
+
+if __name__ == "__main__":
+    main()
