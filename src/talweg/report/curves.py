@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from talweg import evidence
+from talweg.curve.smooth import smooth
 from talweg.diagnosis import Band, Diagnosis
 from talweg.run import Run, Series
 
@@ -110,20 +112,19 @@ def thinned(series: Series, points: int = MAX_POINTS) -> Series:
 
 def _smooth(series: Series) -> Series:
     """The robust trend of the logged training loss; empty where it has too few values."""
-    from talweg.curve.smooth import smooth
-
     if len(series) < 8:
         return Series()
-    level = smooth(series.step, series.value)
-    if level is None:
-        return Series()
-    return thinned(Series(series.step, np.asarray(level, dtype=np.float64)).finite, MAX_POINTS // 3)
+    return thinned(Series(series.step, smooth(series.step, series.value)).finite, MAX_POINTS // 3)
 
 
 def _val_error(run: Run, val: Series) -> Array:
+    """As the trainer stated it for each value, else one figure for all: from the windows of an evaluation, or from the
+    scatter of the evaluations about their trend."""
     error = run.val_standard_error.finite
     if not error or not val:
-        return np.full(len(val), math.nan)
+        noise = evidence.eval_noise(run) if val else None
+        sd = (noise.sampling_sd or noise.sd) if noise else math.nan
+        return np.full(len(val), sd)
     place = np.clip(np.searchsorted(error.step, val.step), 0, len(error) - 1)
     known = error.step[place] == val.step
     return np.where(known, error.value[place], math.nan)

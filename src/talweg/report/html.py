@@ -240,7 +240,8 @@ def _list(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def _attempts(v: View) -> str:
-    return _section("What to try", _list((escape(r.label), f"<code>{escape(r.text)}</code>") for r in v.attempts))
+    items = "".join(f"<li><code>{escape(text)}</code></li>" for text in v.attempts)
+    return _section("What to try", f"<ol>{items}</ol>" if items else "", "the largest predicted gain first")
 
 
 def _unknown(v: View) -> str:

@@ -96,6 +96,7 @@ def _remedy(remedy: Remedy) -> dict[str, Any]:
         "config": dict(remedy.config),
         "gain": _estimate(remedy.gain),
         "tokens": _count(remedy.tokens),
+        "compute_factor": remedy.compute_factor,
     }
 
 

@@ -18,7 +18,7 @@ def to_markdown(diagnosis: Diagnosis) -> str:
         _named("Cannot be told", [_unknown(c) for c in v.unknown]),
         _named("Looks like trouble, and is none", [f"{code(r.label)}: {text(r.text)}" for r in v.readings]),
         _named("Often said, and not so", [f'"{text(m.label)}": {text(m.text)}' for m in v.myths]),
-        _named("What to try", [f"{text(a.label)}: {text(a.text)}" for a in v.attempts]),
+        _named("What to try", [code(attempt) for attempt in v.attempts]),
         f"<sub>Talweg {v.talweg}; losses in nats a token; intervals of 80 %</sub>",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

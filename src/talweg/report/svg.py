@@ -11,6 +11,7 @@ from talweg.run import Series
 
 WIDTH, HEIGHT = 760, 300
 Array = NDArray[np.float64]
+KEYS = {"val": "val", "train-eval": "train, in evaluation mode", "train": "train, smoothed"}
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 28  # margins around the plane
 
 
@@ -24,15 +25,22 @@ def curve(c: Curves, *, decades: float) -> str:
     if c.forecast:
         parts.append(plane.area(c.forecast.step, c.forecast.low, c.forecast.high, "forecast-band"))
         parts.append(plane.line(Series.of(c.forecast.step, c.forecast.value), "forecast-line"))
-    if c.val or c.train_eval:
-        parts.append(plane.line(c.train_smooth, "train-line"))
-    parts += [plane.line(c.train_eval, "train-eval-line"), plane.line(c.judged, "val-line")]
+    lines = [("train", c.train_smooth), ("train-eval", c.train_eval), ("val", c.val)]
+    drawn = [(role, series) for role, series in lines if len(series) > 1]
+    parts += [plane.line(series, f"{role}-line") for role, series in drawn]
+    parts += [_key(place, role) for place, (role, _) in enumerate(reversed(drawn))]
     title = f"{c.judged_name} loss against the step, on a logarithmic axis"
     return (
         f'<svg class="still" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
         f'<clipPath id="plane"><rect x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" '
         f'height="{HEIGHT - TOP - BOTTOM}"/></clipPath>{"".join(parts)}</svg>'
     )
+
+
+def _key(place: int, role: str) -> str:
+    """The name of a line, in its colour, at the upper right, where a falling curve leaves room."""
+    name = KEYS[role]
+    return f'<text class="key {role}" x="{WIDTH - RIGHT - 8}" y="{TOP + 16 + 16 * place}">{name}</text>'
 
 
 class Plane:

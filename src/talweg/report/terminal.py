@@ -20,6 +20,7 @@ from talweg.report.view import CauseView, Row, View, view
 INDENT = 2
 LABEL = 13  # width of the column of labels, its gap included
 WIDEST = 100  # longer lines are hard to read
+HEIGHT = 44  # lines of a window opened tall; at 40 the plot goes, and nothing else
 PLOT_ROWS = (5, 8)  # fewer do not show a curve, more show no more
 STATE_STYLES = {
     "falling": "bold green",
@@ -39,22 +40,21 @@ class Detail:
     evidence: int  # lines of the reason of one cause
     remedies: int  # per cause
     listed: int  # lines of a list of names
-    readings: int
-    myths: int
-    lines: int  # of one reading or myth
+    explained: int  # lines of one reading or myth; 0: their names and claims alone, in a list
 
 
 DETAILS = (
-    Detail(evidence=2, remedies=2, listed=3, readings=4, myths=4, lines=2),
-    Detail(evidence=2, remedies=1, listed=2, readings=3, myths=3, lines=1),
-    Detail(evidence=1, remedies=1, listed=2, readings=2, myths=2, lines=1),
-    Detail(evidence=0, remedies=1, listed=1, readings=1, myths=1, lines=1),
-    Detail(evidence=0, remedies=0, listed=1, readings=0, myths=0, lines=1),
+    Detail(evidence=3, remedies=3, listed=4, explained=3),
+    Detail(evidence=2, remedies=2, listed=3, explained=2),
+    Detail(evidence=2, remedies=1, listed=2, explained=0),
+    Detail(evidence=1, remedies=1, listed=2, explained=0),
+    Detail(evidence=0, remedies=1, listed=1, explained=0),
+    Detail(evidence=0, remedies=0, listed=1, explained=0),
 )
-WITH_PLOT = 3  # the reasons are worth more than the plot: beyond this much shortening, the plot goes first
+WITH_PLOT = 4  # the reasons are worth more than the plot: beyond this much shortening, the plot goes first
 
 
-def render(diagnosis: Diagnosis, *, width: int = 80, color: bool = False, height: int = 40) -> str:
+def render(diagnosis: Diagnosis, *, width: int = 80, color: bool = False, height: int = HEIGHT) -> str:
     """The whole answer, lines joined by newlines, none wider than `width` cells.
 
     height: the screen's lines. The answer is shortened to fit; what cannot be shortened further may exceed it.
@@ -102,6 +102,7 @@ class Page:
     def printed(self, lines: list[Text], color: bool) -> str:
         console = self._console(color)
         for line in lines:
+            line.rstrip()
             console.print(line, soft_wrap=True, highlight=False, markup=False)
         text = console.file.getvalue()  # type: ignore[attr-defined]
         return "\n".join(line.rstrip() for line in text.split("\n")).rstrip("\n") + "\n"
@@ -145,42 +146,45 @@ def _below(v: View, page: Page, detail: Detail) -> list[Text]:
         *_costs(v, page, detail),
         *_absent(v, page, detail),
         *_unknown(v, page, detail),
-        *_rows("readings", _sentences(v.readings, ": "), page, detail.readings, detail.lines),
-        *_rows("not so", [f'"{m.label}": {m.text}' for m in v.myths], page, detail.myths, detail.lines),
-        *(page.row("try", " · ".join(f"{row.label}: {row.text}" for row in v.attempts), limit=2) if v.attempts else []),
+        *_rows("readings", v.readings, "{0.label}: {0.text}", "{0.label}", page, detail),
+        *_rows("not so", v.myths, '"{0.label}": {0.text}', '"{0.label}"', page, detail),
+        *page.row("try", "; ".join(v.attempts) or "nothing", limit=2),
         *page.row("more", _more(v), limit=2),
     ]
 
 
-def _sentences(rows: tuple[Row, ...], joint: str) -> list[str]:
-    return [f"{row.label}{joint}{row.text}" for row in rows]
-
-
-def _rows(label: str, texts: list[str], page: Page, most: int, lines: int) -> list[Text]:
-    result: list[Text] = []
-    for text in texts[:most]:
-        result += page.row("" if result else label, text, limit=lines)
-    return result
+def _rows(label: str, rows: tuple[Row, ...], full: str, brief: str, page: Page, detail: Detail) -> list[Text]:
+    """Each row on lines of its own, or, when there is no room for that, their names in a list."""
+    if not rows:
+        return []
+    if not detail.explained:
+        return page.row(label, ", ".join(brief.format(row) for row in rows), limit=detail.listed)
+    lines: list[Text] = []
+    for row in rows:
+        lines += page.row("" if lines else label, full.format(row), limit=detail.explained)
+    return lines
 
 
 def _costs(v: View, page: Page, detail: Detail) -> list[Text]:
     if not v.costs:
         return [*page.row("costs", v.no_costs), Text()]
     names = min(max(len(cost.name) for cost in v.costs), 32)
-    intervals = max(max(len(cost.interval) for cost in v.costs), 4)
-    room = page.width - INDENT - 2 - names - 2 - 9 - 2 - intervals - 2
+    values = max(len(cost.cost) for cost in v.costs)
+    intervals = max(len("80 %"), *(len(cost.interval) for cost in v.costs))
+    room = page.width - INDENT - len("1 ") - names - 2 - values - 2 - intervals - 2
     title = f"{'costs, nats a token':<{names + 2}}"
-    lines = [Text(f"{' ' * INDENT}{title}  {'nats':>9}  {'80 %':>{intervals}}", style="dim")]
+    lines = [Text(f"{' ' * INDENT}{title}  {'nats':>{values}}  {'80 %':>{intervals}}", style="dim")]
     largest = max((cost.nats.high for cost in v.costs if cost.nats), default=0.0)
     for cost in v.costs:
-        lines.append(_cost_line(cost, names, intervals, room, largest))
+        lines.append(_cost_line(cost, (names, values, intervals, room), largest))
         lines += _cost_reasons(cost, page, detail)
     return [*lines, Text()]
 
 
-def _cost_line(cost: CauseView, names: int, intervals: int, room: int, largest: float) -> Text:
+def _cost_line(cost: CauseView, widths: tuple[int, int, int, int], largest: float) -> Text:
+    names, values, intervals, room = widths
     line = Text(f"{' ' * INDENT}{cost.rank} ").append(f"{shortened(cost.name, names):<{names}}", style="bold")
-    line.append(f"  {cost.cost:>9}", style="bold").append(f"  {cost.interval:>{intervals}}  ")
+    line.append(f"  {cost.cost:>{values}}", style="bold").append(f"  {cost.interval:>{intervals}}  ")
     if cost.nats and largest > 0 and room >= 6:
         solid, faint = bar(cost.nats.value / largest, cost.nats.high / largest, min(room, 24))
         line.append(solid, style="yellow").append(faint, style="dim")

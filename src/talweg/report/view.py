@@ -104,7 +104,7 @@ class View:
     unknown: tuple[CauseView, ...]
     absent: tuple[CauseView, ...]
     budget: Budget | None
-    attempts: tuple[Row, ...]  # what to try: label "free" or "for more compute"
+    attempts: tuple[str, ...]  # what to try, best first: settings, or the change where it needs none
     readings: tuple[Row, ...]
     myths: tuple[Row, ...]  # label: the claim
     events: tuple[EventView, ...]
@@ -250,22 +250,22 @@ def _remedy(remedy: Remedy) -> RemedyView:
 
 
 def _price(remedy: Remedy) -> str:
+    """What a change takes: tokens beyond the plan, compute per token, or neither."""
+    parts = []
     if remedy.compute_factor > 1:
-        return f"{remedy.compute_factor:.1f}x the compute"
+        parts.append(f"{remedy.compute_factor:.1f}x the compute")
     if remedy.tokens is None:
-        return "cost not known"
-    return f"{figures.tokens(remedy.tokens)} more" if remedy.tokens > 0 else "free"
+        parts.append("cost in tokens not known")
+    elif remedy.tokens > 0:
+        parts.append(f"{figures.tokens(remedy.tokens)} more")
+    return " and ".join(parts) or "free"
 
 
-def _attempts(costs: tuple[CauseView, ...]) -> tuple[Row, ...]:
-    """The remedies of all causes by their price, in each class the largest predicted gain first."""
-    remedies = [remedy for cost in costs for remedy in cost.remedies]
-    remedies.sort(key=lambda r: -r.estimate.value if r.estimate else 0.0)
-    classes: dict[str, list[str]] = {"free": [], "for more compute": [], "at a cost not known": []}
-    for remedy in remedies:
-        label = {"free": "free", "cost not known": "at a cost not known"}.get(remedy.price, "for more compute")
-        classes[label].append(", ".join(remedy.settings) or remedy.change)
-    return tuple(Row(label, "; ".join(dict.fromkeys(texts))) for label, texts in classes.items() if texts)
+def _attempts(costs: tuple[CauseView, ...]) -> tuple[str, ...]:
+    """The settings of the first remedy of each cause, the largest predicted gain first."""
+    first = [cost.remedies[0] for cost in costs if cost.remedies]
+    first.sort(key=lambda r: -r.estimate.value if r.estimate else 0.0)
+    return tuple(dict.fromkeys(", ".join(remedy.settings) or remedy.change for remedy in first))
 
 
 def _first_question_first(causes: tuple[Cause, ...]) -> tuple[Cause, ...]:
