@@ -3,7 +3,6 @@
 Every function takes a Run and answers None when the run does not offer enough. Answers are cached by run.
 """
 
-from talweg.evidence.expected import Expected, expected, expected_at_end
 from talweg.evidence.fitted import Forecast, RunFit, fit, forecast
 from talweg.evidence.levels import (
     EvalNoise,
@@ -19,6 +18,7 @@ from talweg.evidence.levels import (
     trend,
     val_level,
 )
+from talweg.evidence.norm import Expected, expected, expected_at_end, why_not
 from talweg.evidence.plan import horizon, peak_rate, rate_at, rate_share
 
 __all__ = [
@@ -45,4 +45,5 @@ __all__ = [
     "train_level",
     "trend",
     "val_level",
+    "why_not",
 ]

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 MEMORY_SHARE = 1 / 12  # tau as a share of T; see above
+WARM = 0.99  # of the peak: where the warm-up is over. Less than 1, since a logged rate is seen between steps
 STILL = 0.02  # of the peak: a rate this close to its last value has come down
 GRID = 4096  # knots of a path; a schedule is smooth on this scale
 
@@ -66,7 +67,7 @@ def path(step: Array, rate: Array, memory: float) -> Path:
     width = step[1] - step[0] if step.size > 1 else 1.0
     area = np.concatenate([[0.0], np.cumsum((share[1:] + share[:-1]) / 2 * width)])
     drop = np.concatenate([[0.0], share[:-1] - share[1:]])
-    drop[: int(np.argmax(share)) + 1] = 0.0  # the warm-up anneals nothing
+    drop[: int(np.argmax(share >= WARM)) + 1] = 0.0  # the warm-up anneals nothing
     return Path(step, area, np.cumsum(drop) - _fading_sum(drop, width / memory))
 
 
