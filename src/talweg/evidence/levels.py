@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from talweg.curve import events as curve_events
 from talweg.curve import level as curve_level
@@ -158,7 +159,7 @@ def _near(train: Series, step: float, reach: float) -> float:
     return float(close.value.mean()) if close else float(train.at(step))
 
 
-def _gap(step: np.ndarray, value: np.ndarray, like_for_like: bool) -> Gap | None:  # type: ignore[type-arg]
+def _gap(step: Array, value: Array, like_for_like: bool) -> Gap | None:
     found = curve_level.level(step, value)
     if found is None:
         late = value[-3:]

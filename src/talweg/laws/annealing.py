@@ -67,7 +67,8 @@ def path(step: Array, rate: Array, memory: float) -> Path:
     width = step[1] - step[0] if step.size > 1 else 1.0
     area = np.concatenate([[0.0], np.cumsum((share[1:] + share[:-1]) / 2 * width)])
     drop = np.concatenate([[0.0], share[:-1] - share[1:]])
-    drop[: int(np.argmax(share >= WARM)) + 1] = 0.0  # the warm-up anneals nothing
+    falls = np.flatnonzero((drop > 0) & (np.maximum.accumulate(share) >= WARM))
+    drop[: int(falls[0]) if falls.size else None] = 0.0  # the warm-up anneals nothing
     return Path(step, area, np.cumsum(drop) - _fading_sum(drop, width / memory))
 
 
