@@ -1,0 +1,1 @@
+"""From parquet to token shards: the text, its split, its tokenizer, its counts."""

@@ -1,0 +1,168 @@
+"""The data folder and its manifest: what `talweg prepare` writes, and what everything else reads.
+
+    DATA/
+      manifest.json              written last: a folder without it is not finished
+      tokenizer.json             HF tokenizers' format; the separator is a token that no text can produce
+      train-00000.npy            (tokens,) uint16, or uint32 where the vocabulary needs it; plain .npy
+      train-00000.documents.npy  (documents,) uint64: where each document of that shard ends, in tokens
+      train-00001.npy ...        a shard is closed by the first document that fills it; documents are never cut
+      val-00000.npy ...          the same for validation
+
+A document is its tokens and then the separator, which `tokens` counts and `bytes` does not. Documents stand in the
+order of the input. The manifest holds, in nats per token, tokens and UTF-8 bytes:
+
+    format, talweg   "talweg-tokens-1" and the version that wrote it
+    tokenizer        name, sha256 (of tokenizer.json), vocabulary_size (with the separator), separator_id
+    dtype, seed      of the shards; of the split
+    split            rule (in words), group_by, val_share (asked for), groups on either side, and how many
+                     documents were left out: empty ones, and those of val whose text is in train too
+    train, val       tokens, documents, bytes, unique_documents, unique_tokens (without exact repetitions: the same
+                     text but for white space and the case of ASCII letters), shards (file, documents_file, tokens,
+                     documents, sha256, documents_sha256)
+    unigram_nats     entropy of the training tokens, H(X)
+    bigram_nats      entropy of a training token given the one before it, H(X | previous), from counts of all pairs;
+                     bigram_share is 1. Where the pairs are too many to hold they are counted after a sample of first
+                     tokens only, which hold bigram_share of the text
+    bytes_per_token  of the training text
+    inputs           path, bytes and rows of each file that was read
+    warnings         what a person should know before trusting the data
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from talweg.errors import InputError
+from talweg.files import write_text
+
+FORMAT = "talweg-tokens-1"
+FILE = "manifest.json"
+TOKENIZER_FILE = "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class TokenizerFacts:
+    name: str
+    sha256: str
+    vocabulary_size: int
+    separator_id: int
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    rule: str
+    group_by: str
+    val_share: float
+    train_groups: int = 0
+    val_groups: int = 0
+    empty_documents: int = 0
+    documents_in_both: int = 0
+
+
+@dataclass(frozen=True)
+class Shard:
+    file: str
+    documents_file: str
+    tokens: int
+    documents: int
+    sha256: str
+    documents_sha256: str
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of the split."""
+
+    tokens: int
+    documents: int
+    bytes: int
+    unique_documents: int
+    unique_tokens: int
+    shards: tuple[Shard, ...]
+
+
+@dataclass(frozen=True)
+class Input:
+    path: str
+    bytes: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """manifest.json, field by field; the module's docstring says what each means."""
+
+    format: str
+    talweg: str
+    tokenizer: TokenizerFacts
+    dtype: str
+    seed: int
+    split: SplitFacts
+    train: Side
+    val: Side
+    unigram_nats: float
+    bigram_nats: float
+    bytes_per_token: float
+    inputs: tuple[Input, ...]
+    bigram_share: float = 1.0
+    warnings: tuple[str, ...] = ()
+
+
+def write(data: Path, manifest: Manifest) -> None:
+    """Write DATA/manifest.json, whole or not at all."""
+    write_text(data / FILE, json.dumps(asdict(manifest), indent=1, ensure_ascii=False) + "\n")
+
+
+def read(data: Path) -> Manifest:
+    """The manifest of a data folder; the shards themselves are looked at by `shards.open_split`.
+
+    Raises InputError when the folder or its manifest is missing, cut off, or written by something else.
+    """
+    data = Path(data)
+    path = data / FILE
+    if not data.is_dir():
+        raise InputError(f"{data} is no folder; give the one that talweg prepare wrote (its --out)")
+    if not path.is_file():
+        raise InputError(f"{data} has no {FILE}: talweg prepare did not write it, or was stopped; run it again")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise InputError(f"{path} is cut off or damaged; run talweg prepare again") from None
+    found = value.get("format") if isinstance(value, dict) else None
+    if found != FORMAT:
+        what = f'has the format "{found}"' if found else "is no manifest of Talweg"
+        raise InputError(f'{path} {what}; needed "{FORMAT}": run talweg prepare again')
+    return _build(Manifest, value, "", path)
+
+
+_T = TypeVar("_T")
+
+
+def _build(kind: type[_T], value: Any, where: str, path: Path) -> _T:
+    """An instance of the dataclass `kind` from what JSON gave; keys that it does not know are left alone."""
+    if not isinstance(value, Mapping):
+        raise InputError(f"{path}: {where} is not a table; run talweg prepare again")
+    hints, given = get_type_hints(kind), {}
+    for f in fields(kind):  # type: ignore[arg-type]  # every kind asked for is a dataclass
+        name = f"{where}.{f.name}" if where else f.name
+        if f.name in value:
+            given[f.name] = _value(hints[f.name], value[f.name], name, path)
+        elif f.default is MISSING:
+            raise InputError(f"{path} has no {name}; run talweg prepare again")
+    return kind(**given)
+
+
+def _value(hint: Any, value: Any, name: str, path: Path) -> Any:
+    if is_dataclass(hint):
+        return _build(hint, value, name, path)  # type: ignore[arg-type]
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise InputError(f"{path}: {name} is not a list; run talweg prepare again")
+        item = get_args(hint)[0]
+        return tuple(_value(item, each, f"{name}[{i}]", path) for i, each in enumerate(value))
+    fits = isinstance(value, int | float if hint is float else hint) and not isinstance(value, bool)
+    if not fits:
+        raise InputError(f"{path}: {name} is {value!r}, not a {hint.__name__}; run talweg prepare again")
+    return value
