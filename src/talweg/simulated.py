@@ -1,7 +1,7 @@
 """Simulated runs: the healthy one that each example of a cause departs from, and the crowd to count false alarms on.
 
 The level at the end is the one that the size laws give for the parameters and tokens stated, so that nothing about a
-healthy run has to be explained; whoever wants a faulty one changes its columns or facts.
+healthy run has to be explained; whoever wants a faulty one changes its schedule, columns or facts.
 """
 
 import math
@@ -41,20 +41,21 @@ def healthy(
     batch_sd: float = 0.05,
     **facts: object,
 ) -> Run:
-    """A run that ends `above` nats over the laws' level, logged up to `stop_at`. `facts` replace or add facts.
+    """A run that follows the laws, `above` nats over their level, logged up to `stop_at`. `facts` replace or add facts.
 
-    Losses in nats per token; the schedule is a cosine to a hundredth where none is given.
+    The schedule is a cosine to a hundredth of the peak where none is given; another one ends where its own area and
+    decay lead from the same law. Losses in nats per token.
     """
-    schedule = schedule or Schedule("cosine", 6e-4, 6e-6, steps // 40, steps)
+    usual = Schedule("cosine", 6e-4, 6e-6, steps // 40, steps)
+    schedule = schedule or usual
     tokens = parameters * tokens_per_parameter
-    share = float(schedule.at(steps)) / schedule.peak_lr
     curve = synthetic.curve(
         rng,
         steps=stop_at or steps,
         planned_steps=steps,
         schedule=schedule,
-        floor=size.anchored_loss(parameters, tokens).value + above - AMPLITUDE * 10**-EXPONENT + GAIN * (1 - share),
-        amplitude=AMPLITUDE,
+        floor=size.anchored_loss(parameters, tokens).value + above - AMPLITUDE * 10**-EXPONENT + GAIN,
+        amplitude=AMPLITUDE * (_area(usual, steps) / _area(schedule, steps)) ** EXPONENT,
         exponent=EXPONENT,
         decay_gain=GAIN,
         start=start if start is not None else math.log(VOCABULARY),
@@ -95,6 +96,11 @@ def healthy(
         learning_rate=Series.of(curve.step, curve.rate),
         facts=Facts.stated("simulated", **{**stated, **facts}),
     )
+
+
+def _area(schedule: Schedule, steps: int) -> float:
+    """Sum of eta / eta_peak over the plan, in steps."""
+    return float(schedule.at(np.arange(steps)).sum()) / schedule.peak_lr
 
 
 def with_losses(run: Run, change: Change) -> Run:

@@ -16,7 +16,6 @@ References: Li et al. 2025 (StepLaw), arXiv 2503.04715; DeepSeek 2024, arXiv 240
 import numpy as np
 
 from talweg import evidence, simulated
-from talweg.curve.level import level
 from talweg.estimate import Estimate
 from talweg.finding import Finding, Remedy, missing
 from talweg.laws import learning_rate as law
@@ -84,10 +83,10 @@ def _rise_in_warmup(run: Run) -> float | None:
     warmup, series = run.facts.warmup_steps, run.train_loss.finite
     if warmup is None or len(part := series.between(0, warmup)) < 12:
         return None
-    smooth = np.convolve(part.value, np.ones(3) / 3, mode="valid")
-    low = int(np.argmin(smooth))
-    rise = float(smooth[low:].max() - smooth[low])
-    return rise if rise > EARLY_RISE and level(part.step, part.value) is not None else None
+    windows = np.lib.stride_tricks.sliding_window_view(part.value, 5)
+    smooth = np.median(windows, axis=1)
+    rise = float((smooth - np.minimum.accumulate(smooth)).max())
+    return rise if rise > EARLY_RISE else None
 
 
 def example(rng: np.random.Generator) -> Run:
