@@ -124,7 +124,8 @@ def _ask(name: str, module: ModuleType, run: Run) -> Cause:
         finding: Finding = module.examine(run)
     except Exception as error:
         finding = Finding("unknown", f"could not be examined: {type(error).__name__}: {error}")
-    return Cause(name, module.GROUP, catalogue.summary(module), catalogue.refuted_by(module), finding)
+    texts = catalogue.summary(module), catalogue.refuted_by(module)
+    return Cause(name, module.GROUP, *texts, finding, catalogue.page(name))
 
 
 def _rank(cause: Cause) -> tuple[int, float, str]:

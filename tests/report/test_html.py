@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from talweg.diagnosis import Diagnosis, Event
+from talweg.diagnosis import Diagnosis, Event, diagnose
 from talweg.errors import InputError
 from talweg.finding import Myth, ReadingOfRun
 from talweg.report.html import prose, to_html
@@ -139,6 +139,12 @@ def test_markup_in_a_log_stays_text() -> None:
 def test_each_cause_has_its_page_folded_away(seed_page: str) -> None:
     assert seed_page.count("<details>") == len(seed_diagnosis.diagnosis().causes)
     assert "<details open" not in seed_page
+
+
+def test_a_diagnosis_brings_the_page_of_every_cause() -> None:
+    diagnosed = diagnose(Run())
+    assert diagnosed.causes
+    assert all("Refuted by:" in cause.page for cause in diagnosed.causes)
 
 
 def test_where_scripts_do_not_run_there_is_a_picture(seed_page: str) -> None:

@@ -28,8 +28,8 @@ def interval(estimate: Estimate) -> str:
 def with_interval(estimate: Estimate) -> str:
     """ "3.574 ±0.006" where the interval is even to the digit shown, else "3.574 (3.560–3.620)"."""
     below, above = estimate.value - estimate.low, estimate.high - estimate.value
-    if nats(below) == nats(above):
-        return f"{nats(estimate.value)} ±{nats(above)}"
+    if abs(below - above) < 0.0005:
+        return f"{nats(estimate.value)} ±{nats(max(below, above))}"
     return f"{nats(estimate.value)} ({interval(estimate)})"
 
 

@@ -92,7 +92,7 @@ def _standing(row: Standing) -> str:
 def _sentence(text: str) -> str:
     """A reason as a sentence of its own: a capital where it begins with a word, and a full stop."""
     first = text.split(" ", 1)[0]
-    return (text[:1].upper() + text[1:] if first.isalpha() else text) + "."
+    return (text[:1].upper() + text[1:] if first.isalpha() else text).rstrip(".") + "."
 
 
 def _section(title: str, body: str, note: str = "") -> str:
@@ -146,10 +146,10 @@ def _budget(b: Budget | None) -> str:
         link = f'<a href="#{escape(bar.label)}"><code>{escape(bar.label)}</code></a>'
         cost = f"-{nats(bar.top - bar.bottom)}"
         rows.append(row(link, "cost", bar.bottom, bar.top, (bar.low, bar.high), cost))
-    rows.append(row("left", "rest", low, b.rest.value, (b.rest.low, b.rest.high), nats(b.rest.value)))
+    rows.append(row("remains", "rest", low, b.rest.value, (b.rest.low, b.rest.high), nats(b.rest.value)))
     scale = "".join(f'<span style="left:{at(tick):.2f}%">{tick:.2f}</span>' for tick in ticks)
     rows.append(f'<div><span class="name"></span><span class="scale">{scale}</span><span class="value"></span></div>')
-    note = f"left if all of it is won back: {b.rest_text}. {b.note}"
+    note = f"If all of it is won back, {b.rest_text} remains. {b.note}"
     return _section(
         "The budget",
         f'<div class="waterfall">{"".join(rows)}</div><p class="soft small">{escape(note)}</p>',
@@ -171,7 +171,7 @@ def _card(cost: CauseView) -> str:
         f'<article class="card" id="{escape(cost.name)}"><header><h3>{cost.rank}. <code>{escape(cost.name)}</code></h3>'
         f'<span class="soft small">{escape(cost.group)}</span>'
         f'<span class="cost">{escape(cost.cost)}{unit}{interval}</span></header>'
-        f'<p class="soft">{escape(cost.summary)}</p><p>{escape(_sentence(cost.because))}{where}</p>'
+        f'<p class="soft">{escape(_sentence(cost.summary))}</p><p>{escape(_sentence(cost.because))}{where}</p>'
         f'{_remedies(cost.remedies)}<p class="small soft">Refuted by: {escape(cost.refuted_by)}.</p>'
         f"{_page(cost)}</article>"
     )
@@ -272,12 +272,12 @@ def _entries(rows: Iterable[tuple[CauseView, str]]) -> str:
 def _readings(v: View) -> str:
     return _section(
         "Looks like trouble, and is none",
-        _list((f"<code>{escape(r.label)}</code>", escape(r.text)) for r in v.readings),
+        _list((f"<code>{escape(r.label)}</code>", escape(_sentence(r.text))) for r in v.readings),
     )
 
 
 def _myths(v: View) -> str:
-    rows = ((f"“{escape(m.label)}”", escape(m.text)) for m in v.myths)
+    rows = ((f"“{escape(m.label)}”", escape(_sentence(m.text))) for m in v.myths)
     return _section("Often said of such a run, and not so", _list(rows))
 
 

@@ -21,7 +21,7 @@ def to_markdown(diagnosis: Diagnosis) -> str:
         _named("What to try", [code(attempt) for attempt in v.attempts]),
         f"<sub>Talweg {v.talweg}; losses in nats a token; intervals of 80 %</sub>",
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(part for part in parts if part)
 
 
 def _standing(v: View) -> str:

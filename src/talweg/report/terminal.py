@@ -20,7 +20,8 @@ from talweg.report.view import CauseView, Row, View, view
 INDENT = 2
 LABEL = 13  # width of the column of labels, its gap included
 WIDEST = 100  # longer lines are hard to read
-HEIGHT = 44  # lines of a window opened tall; at 40 the plot goes, and nothing else
+HEIGHT = 44  # lines, where the screen is not known
+LEAST_HEIGHT = 40  # a smaller screen scrolls: the reasons are worth more than the fit
 PLOT_ROWS = (5, 8)  # fewer do not show a curve, more show no more
 STATE_STYLES = {
     "falling": "bold green",
@@ -55,7 +56,7 @@ WITH_PLOT = 4  # the reasons are worth more than the plot: beyond this much shor
 
 
 def render(diagnosis: Diagnosis, *, width: int = 80, color: bool = False, height: int = HEIGHT) -> str:
-    """The whole answer, lines joined by newlines, none wider than `width` cells.
+    """The whole answer, lines joined by newlines (none at the end), none wider than `width` cells.
 
     height: the screen's lines. The answer is shortened to fit; what cannot be shortened further may exceed it.
     """
@@ -105,7 +106,7 @@ class Page:
             line.rstrip()
             console.print(line, soft_wrap=True, highlight=False, markup=False)
         text = console.file.getvalue()  # type: ignore[attr-defined]
-        return "\n".join(line.rstrip() for line in text.split("\n")).rstrip("\n") + "\n"
+        return "\n".join(line.rstrip() for line in text.split("\n")).rstrip("\n")
 
     def _console(self, color: bool = False) -> Console:
         return Console(
