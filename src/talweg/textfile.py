@@ -62,8 +62,10 @@ def read_text(path: Path | str) -> Text:
     """
     source = str(path)
     raw, notes = _decompressed(_bytes(path), source)
-    text = clean(_decoded(raw, source))
-    if not text.strip():
+    text = _decoded(raw, source)
+    del raw  # a long log is large: no two copies of it while it is cleaned
+    text = clean(text)
+    if not text or text.isspace():
         raise InputError(f"{source} is empty: nothing was logged yet, or the program wrote to another file")
     return Text(text, source, notes)
 

@@ -3,13 +3,14 @@
     step 500: train loss 5.4354, val loss 5.5328        means over eval_iters random batches, in evaluation mode
     iter 600: loss 5.0956, time 3902.93ms, mfu 12.88%   the last micro-batch of update 600, scaled back to its mean
 
-Lines as train.py prints them are taken by one regular expression over the whole text; all others go one by one through
-a slower path that knows launcher prefixes, extra fields of forks and the configuration that train.py echoes.
+Iterations as train.py prints them are taken by one regular expression over the whole text; all other lines go through a
+slower path that knows launcher prefixes, extra fields of forks and the configuration that train.py echoes.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,10 @@ from talweg.errors import InputError
 from talweg.run import Facts, LossKind, Reading, Run, Series
 
 NAME = "nanogpt"
-CHUNK = 1 << 22  # characters at a time: what the regular expression returns takes ten times the memory of its text
+CHUNK = 1 << 18  # characters at a time: what the expression returns takes ten times that and should stay in the cache
 
 STOCK = re.compile(
-    r"^(?:iter ([0-9]+): loss ([0-9]+\.[0-9]+), time ([0-9]+\.[0-9]+)ms, mfu -?[0-9]+\.[0-9]+%"
-    r"|step ([0-9]+): train loss ([0-9]+\.[0-9]+), val loss ([0-9]+\.[0-9]+)"
-    r"|(.+))$",
-    re.MULTILINE,
+    r"^(?:iter ([0-9]+): loss ([0-9]+\.[0-9]+), time ([0-9]+\.[0-9]+)ms, mfu -?[0-9]+\.[0-9]+%|(.+))$", re.MULTILINE
 )
 NUMBER = r"[-+]?(?:[0-9][0-9,]*(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?|nan|inf(?:inity)?)"
 STEP = r"\s+([0-9][0-9,]*)(?:\s*/\s*[0-9,]+)?\s*[:|,]\s*"
@@ -131,9 +129,11 @@ def _ending(line: str) -> tuple[int, str] | None:
 
 def _without_cut_line(text: str) -> tuple[str, tuple[str, ...]]:
     """A last line without its newline may end in the middle of a number: kept only if it ends as those before it do."""
+    if text.endswith("\n"):
+        return text, ()
     body, _, last = text.rpartition("\n")
     kind = next((kind for kind in (_iteration, _evaluation) if kind(last)), None)
-    if not last or (kind is None and not re.match(r"(?:iter|step) +[0-9]", last)):
+    if kind is None and not re.match(r"(?:iter|step) +[0-9]", last):
         return text, ()
     if kind is not None:
         if re.search(r"\b(?:nan|inf)$", last):
@@ -168,19 +168,20 @@ class _Log:
         """Read one piece of the log, which ends at the end of a line."""
         iters: list[tuple[str, ...]] = []
         evals: list[tuple[str, ...]] = []
-        for row in STOCK.findall(chunk):
-            if row[0]:
-                iters.append(row)
-            elif row[3]:
-                evals.append(row[3:])
-            elif match := _iteration(row[6]):
-                iters.append(self._odd_iteration(match, self.num_iters + len(iters)))
-            elif match := _evaluation(row[6]):
+        rows = STOCK.findall(chunk)
+        start = 0
+        for index in [index for index, line in enumerate(map(itemgetter(3), rows)) if line]:
+            iters += rows[start:index]
+            start, line = index + 1, rows[index][3]
+            if match := _evaluation(line):
                 self._see_rank("evals", match, self.num_evals + len(evals))
                 evals.append(tuple(text.replace(",", "") for text in match.groups()[:3]))
+            elif match := _iteration(line):
+                iters.append(self._odd_iteration(match, self.num_iters + len(iters)))
             else:
                 self.losses_since_settings |= bool(iters or evals)
-                self._other(row[6])
+                self._other(line)
+        iters += rows[start:]
         self.losses_since_settings |= bool(iters or evals)
         self.num_iters += len(iters)
         self.num_evals += len(evals)
@@ -189,8 +190,7 @@ class _Log:
 
     def _numbers(self, rows: list[tuple[str, ...]], names: tuple[str, ...]) -> NDArray[np.float64]:
         table = np.empty((len(rows), len(names)))
-        for column, name in enumerate(names):
-            texts = [row[column] for row in rows]
+        for column, (name, texts) in enumerate(zip(names, zip(*rows, strict=False), strict=False)):
             table[:, column] = np.fromiter(map(float, texts), np.float64, len(texts))
             # the first hundred tell how a program prints; a whole column would cost as much as reading it
             self.decimals[name] = max(self.decimals.get(name, 0), decimals(texts[:100]))
