@@ -15,6 +15,7 @@ from talweg.estimate import Estimate
 from talweg.laws import evaluation
 from talweg.run import Run, Series
 
+Array = NDArray[np.float64]
 FEW = 8  # below this many points a curve is not judged by
 
 
