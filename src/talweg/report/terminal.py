@@ -114,7 +114,6 @@ class Page:
             width=self.width,
             color_system="standard" if color else None,
             force_terminal=color,
-            no_color=not color,
             legacy_windows=False,
             _environ={},
         )
