@@ -93,7 +93,7 @@ def _decompressed(raw: bytes, source: str) -> tuple[bytes, tuple[str, ...]]:
     parts: list[bytes] = []
     try:
         with opener(io.BytesIO(raw)) as file:
-            while part := file.read(1 << 20):
+            while part := file.read1(1 << 16):  # read() would keep nothing of a piece that ends too early
                 parts.append(part)
     except (EOFError, OSError, lzma.LZMAError, zlib.error):
         if not parts:

@@ -215,6 +215,19 @@ def _value(node: ast.expr, values: Mapping[str, object]) -> object:
     return None
 
 
+def settings_of(stated: Facts) -> dict[str, Setting]:
+    """Facts of another kind of configuration as settings of train.py, as far as it has such."""
+    values: dict[str, tuple[object, str]] = {key: (getattr(stated, fact), fact) for fact, key in STATED.items()}
+    if stated.schedule in ("cosine", "constant"):
+        values["decay_lr"] = (stated.schedule == "cosine", "schedule")
+    if stated.precision is not None:
+        names = {short: name for name, short in PRECISION.items()}
+        values["dtype"] = (names.get(stated.precision), "precision")
+    return {
+        key: Setting(value, stated.sources.get(fact, "")) for key, (value, fact) in values.items() if value is not None
+    }
+
+
 def over(*layers: Settings) -> dict[str, Setting]:
     """The settings of all layers; where several speak of a key, the first of them wins."""
     merged: dict[str, Setting] = {}

@@ -81,7 +81,7 @@ WHOLE |= {"warmup_steps", "decay_end_step", "seed"}
 SCHEDULES = {
     **dict.fromkeys(("cosine", "cosine_with_min_lr", "cosine_decay", "warmup_cosine", "cosine_with_warmup"), "cosine"),
     **dict.fromkeys(("linear", "linear_decay", "linear_with_warmup", "warmup_linear"), "linear"),
-    **dict.fromkeys(("constant", "constant_with_warmup", "none"), "constant"),
+    **dict.fromkeys(("constant", "constant_with_warmup"), "constant"),
     **dict.fromkeys(("wsd", "warmup_stable_decay", "trapezoidal", "trapezoid", "trapeze"), "wsd"),
 }
 PRECISIONS = {"bf16": "bf16", "bfloat16": "bf16", "fp16": "fp16", "float16": "fp16", "16-mixed": "fp16"}
@@ -170,6 +170,8 @@ def _literal(text: str) -> object:
 
 def _as_fact(fact: str, value: object) -> object:
     """The value in the type that the fact has; None when it cannot be that."""
+    if value is None:
+        return None
     if fact == "schedule":
         return SCHEDULES.get(str(value).lower())
     if fact == "bias":

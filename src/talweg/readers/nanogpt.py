@@ -277,9 +277,9 @@ def _one_rank(table: NDArray[np.float64], ranks: dict[int, int]) -> tuple[NDArra
     if present.size < 2:
         return keep, ()
     mine = labels == present[0]
-    steps = [set(table[labels == label, 0].tolist()) for label in present]
-    if len(steps[0]) < 0.5 * len(set.union(*steps)):  # the numbers before the lines are no ranks: they share no steps
-        return keep, ()
+    num_steps, num_mine = np.unique(table[:, 0]).size, np.unique(table[mine, 0]).size
+    if len(table) < 1.5 * num_steps or num_mine < 0.5 * num_steps:
+        return keep, ()  # the numbers before the lines are no ranks (grep -n puts some there): they share no steps
     return mine, (f"{present.size} processes print their losses; those of the first were taken",)
 
 
@@ -341,8 +341,9 @@ def _facts(log: _Log, config: Path | None) -> tuple[Facts, tuple[str, ...]]:
                 notes += (f"{config.name}: not settings of nanoGPT's train.py, left aside: {', '.join(unknown)}",)
         else:
             others = read_facts(config)
+            given = nanogpt.settings_of(others)
     stated = nanogpt.over(given, log.settings)
-    if config is None and not stated:
+    if not stated:
         return nanogpt.facts({}, printed), notes
     facts = nanogpt.facts(nanogpt.over(stated, nanogpt.defaults(stated)), printed)
     facts = replace(facts, conflicts={**facts.conflicts, **nanogpt.conflicts(given, log.settings)})
