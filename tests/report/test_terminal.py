@@ -87,6 +87,16 @@ def test_without_colour_there_is_no_escape_and_with_it_the_same_text(monkeypatch
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
 
 
+def test_a_colour_ends_with_the_word_it_is_for() -> None:
+    lines = render(seed_diagnosis.diagnosis(), width=80, color=True, height=44).splitlines()
+    answer = next(line for line in lines if "FALLING" in line)
+    assert "\x1b[1;32mFALLING\x1b[0m" in answer
+    remedy = next(line for line in lines if "-> width" in line or "384 -> 512" in line)
+    assert "\x1b[32m-> \x1b[0mwidth" in remedy
+    curve = next(line for line in lines if "\u2809" in line)
+    assert "\x1b[36m" in curve  # cyan, not dimmed with the axis
+
+
 def test_a_path_cannot_send_escapes_to_the_terminal() -> None:
     screen = render(seed_diagnosis.diagnosis("x\x1b[2J\x1b]0;owned\x07.log\nFALSE LINE"), width=80)
     assert "\x1b" not in screen

@@ -28,7 +28,7 @@ def plot(c: Curves, *, width: int, rows: int, margin: int) -> list[Text]:
     labels = _labels(shown, rows)
     lines = []
     for row in range(rows):
-        line = Text(f"{labels.get(row, ''):>{margin - 2}} ", style="dim")
+        line = Text().append(f"{labels.get(row, ''):>{margin - 2}} ", style="dim")
         line.append("┤" if row in labels else "│", style="dim")
         for now, later in zip(cells[row], future[row], strict=True):
             line.append(chr(0x2800 + (now | later)) if now | later else " ", style="cyan" if now else "magenta")

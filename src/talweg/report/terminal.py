@@ -47,12 +47,13 @@ class Detail:
 DETAILS = (
     Detail(evidence=3, remedies=3, listed=4, explained=3),
     Detail(evidence=2, remedies=2, listed=3, explained=2),
+    Detail(evidence=2, remedies=2, listed=3, explained=1),
     Detail(evidence=2, remedies=1, listed=2, explained=0),
     Detail(evidence=1, remedies=1, listed=2, explained=0),
     Detail(evidence=0, remedies=1, listed=1, explained=0),
     Detail(evidence=0, remedies=0, listed=1, explained=0),
 )
-WITH_PLOT = 4  # the reasons are worth more than the plot: beyond this much shortening, the plot goes first
+WITH_PLOT = 5  # the reasons are worth more than the plot: beyond this much shortening, the plot goes first
 
 
 def render(diagnosis: Diagnosis, *, width: int = 80, color: bool = False, height: int = HEIGHT) -> str:
@@ -130,8 +131,8 @@ def _cut(last: Text, after: str, room: int) -> Text:
 
 
 def _above(v: View, page: Page) -> list[Text]:
-    run = Text(v.title, style="bold").append("   " + " · ".join(v.run_parts), style="not bold")
-    answer = Text(v.lead, style=STATE_STYLES.get(v.state, "bold")).append(v.headline, style="bold")
+    run = Text().append(v.title, style="bold").append("   " + " · ".join(v.run_parts))
+    answer = Text().append(v.lead, style=STATE_STYLES.get(v.state, "bold")).append(v.headline, style="bold")
     lines = [*page.wrapped(run), Text(), *page.wrapped(answer), Text()]
     for row in v.standing:
         text = row.text
@@ -203,9 +204,7 @@ def _cost_reasons(cost: CauseView, page: Page, detail: Detail) -> list[Text]:
     if detail.evidence:
         lines += page.wrapped(Text(cost.because), indent=INDENT + 4, limit=detail.evidence)
     for remedy in cost.remedies[: detail.remedies]:
-        lines += page.wrapped(
-            Text("-> ", style="green").append(remedy.line, style="default"), indent=INDENT + 4, limit=2
-        )
+        lines += page.wrapped(Text().append("-> ", style="green").append(remedy.line), indent=INDENT + 4, limit=2)
     return lines
 
 
@@ -213,8 +212,10 @@ def _absent(v: View, page: Page, detail: Detail) -> list[Text]:
     if not v.absent:
         return []
     first, rest = v.absent[0], [cause.name for cause in v.absent[1:]]
-    text = f"{len(v.absent)}: {first.name} ({first.because})" + "".join(f", {name}" for name in rest)
-    return page.row("absent", text, limit=detail.listed)
+    begin = f"{len(v.absent)}: {first.name} ("
+    room = page.width - INDENT - LABEL - len(begin) - len("),")
+    reason = shortened(first.because, room if detail.listed <= 2 and rest else len(first.because))
+    return page.row("absent", f"{begin}{reason})" + "".join(f", {name}" for name in rest), limit=detail.listed)
 
 
 def _unknown(v: View, page: Page, detail: Detail) -> list[Text]:
