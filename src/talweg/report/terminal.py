@@ -41,18 +41,19 @@ class Detail:
     evidence: int  # lines of the reason of one cause
     remedies: int  # per cause
     listed: int  # lines of a list of names
-    explained: int  # lines of one reading or myth; 0: their names and claims alone, in a list
+    explained: int  # readings, and myths, that are explained; of the others the names and claims stand in a list
 
 
 DETAILS = (
-    Detail(evidence=3, remedies=3, listed=4, explained=3),
-    Detail(evidence=2, remedies=2, listed=3, explained=2),
-    Detail(evidence=2, remedies=2, listed=3, explained=1),
+    Detail(evidence=3, remedies=3, listed=4, explained=99),
+    Detail(evidence=2, remedies=2, listed=3, explained=3),
+    Detail(evidence=2, remedies=1, listed=2, explained=1),
     Detail(evidence=2, remedies=1, listed=2, explained=0),
     Detail(evidence=1, remedies=1, listed=2, explained=0),
     Detail(evidence=0, remedies=1, listed=1, explained=0),
     Detail(evidence=0, remedies=0, listed=1, explained=0),
 )
+EXPLANATION = 2  # lines of one reading or myth
 WITH_PLOT = 5  # the reasons are worth more than the plot: beyond this much shortening, the plot goes first
 
 
@@ -155,14 +156,13 @@ def _below(v: View, page: Page, detail: Detail) -> list[Text]:
 
 
 def _rows(label: str, rows: tuple[Row, ...], full: str, brief: str, page: Page, detail: Detail) -> list[Text]:
-    """Each row on lines of its own, or, when there is no room for that, their names in a list."""
-    if not rows:
-        return []
-    if not detail.explained:
-        return page.row(label, ", ".join(brief.format(row) for row in rows), limit=detail.listed)
+    """The first rows on lines of their own, the names of the others in a list."""
+    texts = [(full.format(row), EXPLANATION) for row in rows[: detail.explained]]
+    if rest := rows[detail.explained :]:
+        texts.append((", ".join(brief.format(row) for row in rest), detail.listed))
     lines: list[Text] = []
-    for row in rows:
-        lines += page.row("" if lines else label, full.format(row), limit=detail.explained)
+    for text, limit in texts:
+        lines += page.row("" if lines else label, text, limit=limit)
     return lines
 
 
