@@ -1,6 +1,7 @@
 """The import table of the house, as a test. Each room may import itself and what stands beside it here."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,12 +41,8 @@ ROOMS: dict[str, set[str]] = {
 }
 NO_NEIGHBOURS = {"causes", "readers", "configs"}  # files in these rooms never import each other
 TORCH_ROOMS = {"model", "train"}
-MAY_IMPORT_AT_ANY_TIME = {
-    "numpy",
-    "rich",
-    "tyro",
-    "talweg",
-}  # everything else in the bare install is imported late or not at all
+# What a file may import at its top. Everything else is an extra, and imported late where it is used.
+BARE_INSTALL = {"numpy", "rich", "tyro", "talweg"}
 
 
 def room_of(path: Path) -> str:
@@ -86,6 +83,24 @@ def test_a_room_imports_only_what_the_table_allows(path: Path) -> None:
             assert path.name == "__init__.py" or not (path.parent / f"{neighbour}.py").exists(), (
                 f"{path} imports its neighbour {name}"
             )
+
+
+def at_the_top(tree: ast.Module) -> list[str]:
+    """The packages that importing the file imports; `if TYPE_CHECKING:` is never run."""
+    names: list[str] = []
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names.append(node.module or "")
+    return [name.partition(".")[0] for name in names]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_extras_are_imported_late(path: Path) -> None:
+    allowed = BARE_INSTALL | ({"torch", "safetensors"} if room_of(path) in TORCH_ROOMS else set())
+    for name in at_the_top(ast.parse(path.read_text(encoding="utf-8"))):
+        assert name in allowed or name in sys.stdlib_module_names, f"{path} imports {name} at its top"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))

@@ -260,6 +260,7 @@ def test_a_parquet_without_text(tmp_path: Path) -> None:
         (["unknown", "absent"], "falling", 0),
         (["unknown", "unknown"], "falling", 2),
         (["absent"], "too_short", 2),
+        (["absent"], "broken", 2),
     ],
 )
 def test_exit_codes(verdicts: list[Verdict], state: State, code: int, monkeypatch: pytest.MonkeyPatch) -> None:

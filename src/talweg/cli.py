@@ -93,7 +93,7 @@ def train(config: Path, /, *, overrides: Sequence[str] = ()) -> int:
             progress.update(record)
     diagnosis = _diagnosis(str(folder))
     _show(diagnosis)
-    with contextlib.suppress(ModuleNotFoundError):  # without the report extra there is no page, and that is all
+    with contextlib.suppress(ModuleNotFoundError, InputError):  # no report extra, no page
         print(f"report      {_write_report(diagnosis, folder / 'report.html')}")
     return 0
 
@@ -158,7 +158,7 @@ def diagnose(
         print(_rendered(diagnosis, format))
     if diagnosis.by_verdict("present"):
         return CAUSE_PRESENT if fail_on == "present" else NOTHING_WRONG
-    if diagnosis.state == "too_short" or not diagnosis.by_verdict("absent"):
+    if diagnosis.state in ("too_short", "broken") or not diagnosis.by_verdict("absent"):
         raise InputError(f"{run}: could not be judged: {diagnosis.headline}")
     return NOTHING_WRONG
 
@@ -227,10 +227,13 @@ def _diagnosis(
 def _show(diagnosis: "Diagnosis") -> None:
     from shutil import get_terminal_size
 
-    from talweg.report.terminal import render
+    from talweg.report.terminal import HEIGHT, LEAST_HEIGHT, render
 
-    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    print(render(diagnosis, width=get_terminal_size((100, 24)).columns, color=color))
+    on_screen = sys.stdout.isatty()
+    size = get_terminal_size((100, HEIGHT + 1))
+    height = max(size.lines - 1, LEAST_HEIGHT) if on_screen else HEIGHT  # a line is left for the prompt
+    color = on_screen and not os.environ.get("NO_COLOR")
+    print(render(diagnosis, width=size.columns, color=color, height=height))
 
 
 def _rendered(diagnosis: "Diagnosis", format: str) -> str:
