@@ -1,6 +1,7 @@
 """What is drawn of a long run, and the window that is shown of it."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,6 +70,16 @@ def test_what_falls_alike_in_every_octave_is_a_straight_line_of_dots() -> None:
     assert begins == sorted(begins)
     steps = np.diff(begins)
     assert set(steps[1:]) <= {5, 6}  # 39 columns over 8 rows less the margins above and below, 8 % of the range
+
+
+def test_a_run_that_has_ended_shows_no_forecast() -> None:
+    diagnosis = seed_diagnosis.diagnosis()
+    assert diagnosis.forecast
+    ended = replace(diagnosis.forecast, band=seed_diagnosis.band(now=10_000.0, end=14_500.0))
+    drawn = curves(replace(diagnosis, forecast=ended))
+    assert drawn
+    assert drawn.forecast is None
+    assert drawn.end_step == 14_500.0
 
 
 def test_steps_on_an_axis_are_short() -> None:

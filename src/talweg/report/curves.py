@@ -45,12 +45,13 @@ class Curves:
 
 @dataclass(frozen=True)
 class Window:
-    """The part of the plane that a plot shows."""
+    """The part of the plane that a plot shows. `ends_high`: the curve ends in the upper half, where a key would stand."""
 
     first_step: float
     last_step: float
     low: float
     high: float
+    ends_high: bool
 
 
 def curves(diagnosis: Diagnosis) -> Curves | None:
@@ -58,7 +59,8 @@ def curves(diagnosis: Diagnosis) -> Curves | None:
     run = diagnosis.run
     if run.last_step is None or not (run.val_loss.finite or run.train_eval_loss.finite or run.train_loss.finite):
         return None
-    forecast = diagnosis.forecast.band if diagnosis.forecast and len(diagnosis.forecast.band.step) > 1 else None
+    band = diagnosis.forecast.band if diagnosis.forecast else None
+    forecast = band if band and len(band.step) > 1 and band.step[-1] > run.last_step else None
     end = max(run.last_step, forecast.step[-1] if forecast else 0.0)
     val = thinned(run.val_loss.finite)
     return Curves(
@@ -93,7 +95,8 @@ def window(c: Curves, *, decades: float) -> Window | None:
     if len(shown) < 3 or values.size < 3 or not np.ptp(values) > 0:
         return None
     margin = 0.04 * float(np.ptp(values))
-    return Window(first, c.end_step, float(values.min()) - margin, float(values.max()) + margin)
+    low, high = float(values.min()) - margin, float(values.max()) + margin
+    return Window(first, c.end_step, low, high, ends_high=float(shown.value[-1]) > (low + high) / 2)
 
 
 def thinned(series: Series, points: int = MAX_POINTS) -> Series:

@@ -72,10 +72,9 @@ def _header(v: View) -> str:
 
 
 def _first_sentence(text: str) -> tuple[str, str]:
-    """The headline's first sentence, and the rest. A lone full stop after the state is not a sentence."""
-    begin = 2 if text.startswith(". ") else 0
-    end = text.find(". ", begin)
-    return (text, "") if end < 0 else (text[: end + 1], text[end + 2 :])
+    """What of the headline belongs to the state (", not stalled."), and the rest."""
+    first, stop, rest = text.partition(". ")
+    return first + stop.strip(), rest
 
 
 def _standing(row: Standing) -> str:

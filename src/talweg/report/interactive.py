@@ -113,7 +113,7 @@ def _loss_figure(c: Curves, shown: Window | None, axis: Axis) -> Any:
     f.yaxis.axis_label = "loss, nats a token"
     _draw_losses(f, c, axis)
     f.legend.update(
-        location="top_right",
+        location="bottom_right" if shown and shown.ends_high else "top_right",
         click_policy="hide",
         background_fill_alpha=0.0,
         border_line_color=None,

@@ -28,7 +28,7 @@ def curve(c: Curves, *, decades: float) -> str:
     lines = [("train", c.train_smooth), ("train-eval", c.train_eval), ("val", c.val)]
     drawn = [(role, series) for role, series in lines if len(series) > 1]
     parts += [plane.line(series, f"{role}-line") for role, series in drawn]
-    parts += [_key(place, role) for place, (role, _) in enumerate(reversed(drawn))]
+    parts += [_key(place, role, shown) for place, (role, _) in enumerate(reversed(drawn))]
     title = f"{c.judged_name} loss against the step, on a logarithmic axis"
     return (
         f'<svg class="still" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
@@ -37,10 +37,10 @@ def curve(c: Curves, *, decades: float) -> str:
     )
 
 
-def _key(place: int, role: str) -> str:
-    """The name of a line, in its colour, at the upper right, where a falling curve leaves room."""
-    name = KEYS[role]
-    return f'<text class="key {role}" x="{WIDTH - RIGHT - 8}" y="{TOP + 16 + 16 * place}">{name}</text>'
+def _key(place: int, role: str, shown: Window) -> str:
+    """The name of a line, in its colour, at the right, above or below the end of the curve."""
+    first = HEIGHT - BOTTOM - 44 if shown.ends_high else TOP + 16
+    return f'<text class="key {role}" x="{WIDTH - RIGHT - 8}" y="{first + 16 * place}">{KEYS[role]}</text>'
 
 
 class Plane:

@@ -168,7 +168,8 @@ def _run_parts(diagnosis: Diagnosis) -> tuple[str, ...]:
         parts.append(figures.tokens(run.tokens_seen) + ratio)
     epochs = num_epochs(run)
     if epochs is not None:
-        parts.append(f"{epochs:.3g} passes over the text")
+        passes = f"{epochs:.3g}"
+        parts.append(f"{passes} {'pass' if passes == '1' else 'passes'} over the text")
     return tuple(part for part in parts if part)
 
 
