@@ -45,7 +45,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Window:
-    """The part of the plane that a plot shows. `ends_high`: the curve ends in the upper half, where a key would stand."""
+    """The part of the plane that a plot shows. ends_high: the curve ends in the upper half, so a key goes below it."""
 
     first_step: float
     last_step: float
