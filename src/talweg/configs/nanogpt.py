@@ -107,7 +107,8 @@ OPERATORS: dict[type[ast.operator | ast.unaryop], Callable[..., object]] = {
     ast.USub: operator.neg,
     ast.UAdd: operator.pos,
 }
-LARGEST_EXPONENT = 64  # 10 ** 10 ** 10 in a file must not hang us
+LARGEST_EXPONENT = 64  # 10 ** 10 ** 10 in a file must not hang us, nor must numbers that double line by line
+LARGEST_BITS = 1024
 
 
 def sniff(path: Path, head: str) -> float:
@@ -208,10 +209,13 @@ def _value(node: ast.expr, values: Mapping[str, object]) -> object:
             return None
         if isinstance(node.op, ast.Pow) and abs(numbers[1]) > LARGEST_EXPONENT:  # type: ignore[arg-type]
             return None
+        if any(isinstance(number, int) and number.bit_length() > LARGEST_BITS for number in numbers):
+            return None
         try:
-            return OPERATORS[type(node.op)](*numbers)
+            result = OPERATORS[type(node.op)](*numbers)
         except (ArithmeticError, ValueError):
             return None
+        return result if isinstance(result, int | float) else None  # a root of a negative number is complex
     return None
 
 

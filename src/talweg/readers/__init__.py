@@ -70,10 +70,9 @@ def _text(path: Path | str) -> Text:
 def _reader_of(text: Text) -> ModuleType:
     """The reader that is surest of the beginning of the text; failing that, of its end."""
     for part in (text.head, text.text[-HEAD:]):
-        sure = {reader: float(reader.sniff(part)) for reader in formats().values()}
-        best = max(sure, key=lambda reader: sure[reader], default=None)
-        if best is not None and sure[best] > 0:
-            return best
+        sure, best = max(((float(reader.sniff(part)), name) for name, reader in formats().items()), default=(0.0, ""))
+        if sure > 0:
+            return formats()[best]
     raise InputError(f"{text.source}: no loss was found in its {len(text.text.splitlines()):,} lines; {_advice(text)}")
 
 

@@ -126,7 +126,7 @@ def _given(values: np.ndarray) -> np.ndarray:
     """
     blank = np.isnan(values)
     finite = np.flatnonzero(~blank)
-    if finite.size < 2 or blank.mean() < 0.5:
+    if finite.size < 3 or blank[: finite[-1]].mean() < 0.5:
         return np.ones(values.size, dtype=np.bool_)
     gap = float(np.max(np.diff(finite)))
     return ~blank if values.size - 1 - finite[-1] <= 2 * gap else np.ones(values.size, dtype=np.bool_)

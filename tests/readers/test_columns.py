@@ -1,0 +1,42 @@
+"""Which points are in force, and how finely numbers are printed: by hand, and against a slow rule."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from talweg.columns import decimals, standing
+
+
+def slow(steps: list[int], values: list[float]) -> list[int]:
+    """Places in force: first of identical points, then whatever no later one stands at or before."""
+    first = [i for i in range(len(steps)) if (steps[i], values[i]) not in list(zip(steps[:i], values[:i], strict=True))]
+    return [i for i in first if all(steps[j] > steps[i] for j in first if j > i)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.sampled_from([1.0, 2.0, 3.0])), max_size=14))
+def test_against_the_slow_rule(pairs: list[tuple[int, float]]) -> None:
+    steps, values = [step for step, _ in pairs], [value for _, value in pairs]
+    stands = standing(np.array(steps, dtype=float), np.array(values))
+    assert np.flatnonzero(stands.keep).tolist() == slow(steps, values)
+    assert stands.num_repeated + stands.num_superseded + stands.keep.sum() == len(pairs)
+
+
+def test_a_plain_log_stands_as_it_is() -> None:
+    stands = standing(np.array([0.0, 5.0, 9.0]), np.array([3.0, np.nan, 1.0]))
+    assert stands.keep.all()
+    assert stands.notes("loss") == ()
+
+
+def test_a_repeated_nan_counts_once() -> None:
+    stands = standing(np.array([0.0, 1.0, 1.0]), np.array([3.0, np.nan, np.nan]))
+    assert stands.keep.tolist() == [True, True, False]
+    assert stands.notes("loss") == ("loss: 1 points stand in the log more than once and were counted once",)
+
+
+@pytest.mark.parametrize(
+    ("texts", "digits"),
+    [(["3.5", "3.1234"], 4), (["1.5e-3"], 4), (["5"], 0), (["1e-4"], 4), (["nan", "inf"], 0), (["1.25e2"], 0), ([], 0)],
+)
+def test_decimals(texts: list[str], digits: int) -> None:
+    assert decimals(texts) == digits

@@ -1,0 +1,72 @@
+"""Which reader takes a log: by its content, never by its name."""
+
+import importlib.metadata
+import types
+from pathlib import Path
+
+import pytest
+
+from talweg import readers
+from talweg.errors import InputError
+from talweg.readers import formats, read
+from tests.conftest import shared
+from tests.readers.test_nanogpt import LOG, written
+from tests.readers.test_table import CSV
+
+
+def test_the_content_decides_and_not_the_suffix(tmp_path: Path) -> None:
+    assert read(written(tmp_path, LOG, "metrics.csv")).format == "nanogpt"
+    assert read(written(tmp_path, CSV, "train.log")).format == "table"
+
+
+def test_losses_that_begin_late_are_found(tmp_path: Path) -> None:
+    noise = "Collecting something from an index\n" * 5_000
+    assert read(written(tmp_path, noise + LOG)).format == "nanogpt"
+
+
+@pytest.mark.parametrize(
+    ("name", "program"),
+    [
+        ("data/curves/hf_trainer/yali__trainer_state.json", "Hugging Face"),
+        ("data/curves/bigscience/experiments__gpt2-meg__meg_gpt2_base_n4_dp1_tp4_pp4-1809579.log", "Megatron"),
+        ("data/curves/datablations/blowup-1-1793404.log", "Megatron"),
+        ("data/formats/torchtitan/eight_ranks.log", "torchtitan"),
+        ("data/formats/llmc/main.log", "llm.c"),
+        ("data/formats/nanochat/base_train.log", "nanochat"),
+        ("data/formats/nanotron/train.log", "nanotron"),
+        ("data/formats/litgpt/stdout.txt", "litgpt"),
+        ("data/formats/modded_nanogpt/style_2026.log", "modded-nanogpt"),
+        ("data/formats/gpt_neox/train.log", "Megatron"),
+        ("data/formats/axolotl/debug.log", "Hugging Face"),
+    ],
+)
+def test_formats_that_are_not_read_yet_are_named(name: str, program: str) -> None:
+    with pytest.raises(InputError, match=f"looks like .*{program}.*not read yet"):
+        read(shared(name))
+
+
+def test_a_reader_of_another_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = types.SimpleNamespace(
+        NAME="foreign", sniff=lambda head: float("~~foreign" in head), read=readers.formats()["nanogpt"].read
+    )
+    entry = types.SimpleNamespace(name="foreign", load=lambda: foreign)
+    monkeypatch.setattr(readers, "entry_points", lambda group: [entry] if group == "talweg.readers" else [])
+    formats.cache_clear()
+    try:
+        assert "foreign" in formats()
+        assert read(written(tmp_path, "~~foreign\n" + LOG)).last_step == 20
+    finally:
+        formats.cache_clear()
+
+
+def test_every_reader_keeps_the_contract() -> None:
+    assert set(formats()) >= {"nanogpt", "table", "talweg"}
+    for name, reader in formats().items():
+        assert name == reader.NAME
+        assert reader.__doc__
+        for head in ("", "\n", "x", "{", "[[", '"', "0", "\x00", "a,b\n1", "iter", "step 1: train loss"):
+            assert reader.sniff(head) == 0.0
+
+
+def test_importlib_is_the_registry() -> None:
+    assert readers.entry_points is importlib.metadata.entry_points

@@ -1,0 +1,91 @@
+"""Talweg's own log: records of different kinds, resumes, values that are not finite."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from talweg.errors import InputError
+from talweg.readers import read
+from tests.readers.test_nanogpt import points, written
+
+FACTS = {"parameters": 1.5e6, "layers": 4, "tokens_per_step": 8192.0, "planned_steps": 100, "schedule": "cosine"}
+RECORDS = [
+    {"talweg": "0.1.0", "step": 0, "facts": FACTS},
+    {"step": 0, "val_loss": 9.0, "val_standard_error": 0.01, "val_bits_per_byte": 2.9, "train_eval_loss": 9.01},
+    {"step": 0, "loss": 9.02, "lr": 0.001, "grad_norm": 1.5, "tokens": 0, "seconds_per_step": 0.25},
+    {"step": 1, "loss": 8.5, "lr": 0.002, "grad_norm": "Infinity", "tokens": 8192, "seconds_per_step": 0.25},
+    {"step": 2, "loss": "NaN", "lr": 0.003, "grad_norm": "NaN", "tokens": 16384, "seconds_per_step": 0.25},
+    {"step": 3, "val_loss": 8.0, "val_standard_error": 0.01, "train_eval_loss": 7.9},
+]
+
+
+def log(folder: Path, records: list[dict[str, object]], end: str = "\n") -> Path:
+    return written(folder, "\n".join(map(json.dumps, records)) + end, "log.jsonl")
+
+
+def test_a_log_and_its_run_folder_are_the_same_run(tmp_path: Path) -> None:
+    path = log(tmp_path, RECORDS)
+    for run in (read(path), read(tmp_path)):
+        assert run.format == "talweg"
+        assert run.train_loss.kind == "batch"
+        assert run.train_loss.step.tolist() == [0, 1, 2]
+        assert run.train_loss.value[:2].tolist() == [9.02, 8.5]
+        assert math.isnan(run.train_loss.value[2])
+        assert math.isinf(run.grad_norm.value[1])
+        assert points(run.val_loss) == {0: 9.0, 3: 8.0}
+        assert points(run.train_eval_loss) == {0: 9.01, 3: 7.9}
+        assert points(run.val_standard_error) == {0: 0.01, 3: 0.01}
+        assert points(run.learning_rate) == {0: 0.001, 1: 0.002, 2: 0.003}
+        assert run.facts.parameters == 1.5e6
+        assert run.facts.sources["layers"] == "log.jsonl, start at step 0"
+        assert run.reading.notes == ()
+        assert run.reading.lines_not_understood == 0
+    assert read(tmp_path).source == str(tmp_path)
+
+
+def test_a_resume_goes_on_and_its_facts_hold(tmp_path: Path) -> None:
+    again: list[dict[str, object]] = [
+        {"talweg": "0.1.0", "step": 1, "facts": {**FACTS, "planned_steps": 200}},
+        {"step": 1, "loss": 8.6, "lr": 0.002},
+        {"step": 2, "loss": 8.1, "lr": 0.003},
+    ]
+    run = read(log(tmp_path, [*RECORDS, *again]))
+    assert points(run.train_loss) == {0: 9.02, 1: 8.6, 2: 8.1}
+    assert run.facts.planned_steps == 200
+    assert run.facts.conflicts == {"planned_steps": "100 (log.jsonl, start at step 0)"}
+    assert any("other values hold for planned_steps" in note for note in run.reading.notes)
+
+
+def test_a_cut_last_line_is_left_out(tmp_path: Path) -> None:
+    run = read(log(tmp_path, RECORDS, end='\n{"step": 4, "loss": 7.9'))
+    assert run.last_step == 3
+    assert run.reading.notes == ("the last line is cut off in the middle and was left out",)
+
+
+def test_garbage_lines_are_passed_over(tmp_path: Path) -> None:
+    path = log(tmp_path, RECORDS)
+    path.write_text(path.read_text().replace("\n", '\ngarbage\n{"step": "x", "loss": 1.0}\n[3]\n', 1))
+    run = read(path)
+    assert len(run.train_loss) == 3
+    assert run.reading.lines_not_understood == 3
+
+
+def test_a_run_that_has_only_begun(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no loss yet"):
+        read(log(tmp_path, RECORDS[:1]))
+
+
+def test_the_manifest_completes_the_facts(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    manifest = {"format": "talweg-tokens-1", "train": {"tokens": 5000, "unique_tokens": 4000}, "val": {"tokens": 100}}
+    written(data, json.dumps(manifest), "manifest.json")
+    facts = read(log(tmp_path, RECORDS), data=data).facts
+    assert (facts.unique_tokens, facts.val_tokens, facts.layers) == (4000, 100, 4)
+
+
+def test_there_are_no_columns_to_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="columns are known"):
+        read(log(tmp_path, RECORDS), loss_column="loss")
