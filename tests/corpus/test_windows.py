@@ -25,7 +25,7 @@ def test_a_permutation_hits_everything_once(size: int, key: int) -> None:
 
 
 def test_a_permutation_of_many_is_one_too() -> None:
-    assert np.unique(permuted(np.arange(700_001, dtype=np.uint64), 700_001, key=5)).size == 700_001
+    assert np.unique(permuted(np.arange(700_001, dtype=np.uint64), 700_001, drawn_by=5)).size == 700_001
 
 
 def test_all_orders_of_four_come_up_equally_often() -> None:
@@ -36,14 +36,23 @@ def test_all_orders_of_four_come_up_equally_often() -> None:
 
 
 def test_neighbours_are_sent_apart() -> None:
-    place = permuted(np.arange(100_000, dtype=np.uint64), 100_000, key=1).astype(float)
+    place = permuted(np.arange(100_000, dtype=np.uint64), 100_000, drawn_by=1).astype(float)
     for lag in (1, 2, 1000):
         assert abs(np.corrcoef(place[lag:], place[:-lag])[0, 1]) < 0.013  # 4 sd of an independent order
 
 
 def test_the_order_is_the_same_for_ever() -> None:
     """A resumed run must find the order it began with, whatever the versions; the numbers are from Python integers."""
-    assert permuted(np.arange(8, dtype=np.uint64), 1000, key=42).tolist() == [519, 933, 484, 861, 916, 499, 772, 445]
+    assert permuted(np.arange(8, dtype=np.uint64), 1000, drawn_by=42).tolist() == [
+        519,
+        933,
+        484,
+        861,
+        916,
+        499,
+        772,
+        445,
+    ]
     assert Windows(text(1000), 10, seed=1337).starts(98, 5).tolist() == [388, 138, 296, 606, 176]
 
 

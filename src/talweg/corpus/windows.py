@@ -7,6 +7,7 @@ each exactly once in a random order. The offset differs from epoch to epoch, so 
 import numpy as np
 from numpy.typing import NDArray
 
+from talweg.corpus.draw import key, mixed
 from talweg.corpus.shards import Split
 from talweg.errors import InputError
 
@@ -44,43 +45,28 @@ class Windows:
         starts = np.empty(count, dtype=np.int64)
         for e in np.unique(epoch).tolist():
             mine = epoch == e
-            window = permuted(place[mine], self.num_windows, key=_key(self._seed, e))
-            offset = _key(self._seed, e, purpose=1) % len(self._tokens)
+            window = permuted(place[mine], self.num_windows, drawn_by=key(self._seed, e, 0))
+            offset = key(self._seed, e, 1) % len(self._tokens)
             starts[mine] = (window.astype(np.int64) * self.context + offset) % len(self._tokens)
         return starts
 
 
-def permuted(index: NDArray[np.uint64], size: int, key: int) -> NDArray[np.uint64]:
-    """Where a random permutation of range(size), drawn by `key`, sends each index (N,). Needs no table.
+def permuted(index: NDArray[np.uint64], size: int, drawn_by: int) -> NDArray[np.uint64]:
+    """Where a random permutation of range(size), drawn by 64 random bits, sends each index (N,). Needs no table.
 
     A Feistel network over the smallest even number of bits that holds `size`; what falls outside is sent through it
     again until it falls inside (cycle walking; Black and Rogaway 2002).
     """
     half = max((max(size - 1, 1).bit_length() + 1) // 2, MIN_HALF_BITS)
     bits, mask = np.uint64(half), np.uint64((1 << half) - 1)
-    keys = [np.uint64(_key(key, r, purpose=2)) for r in range(ROUNDS)]
+    keys = [np.uint64(key(drawn_by, r, 2)) for r in range(ROUNDS)]
     result = index.astype(np.uint64)
     outside = np.ones(result.size, dtype=bool)
     while outside.any():
         value = result[outside]
         left, right = value >> bits, value & mask
-        for k in keys:
-            left, right = right, left ^ (_mixed(right + k) & mask)
+        for round_key in keys:
+            left, right = right, left ^ (mixed(right + round_key) & mask)
         result[outside] = (left << bits) | right
         outside = result >= size
     return result
-
-
-def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): every input bit moves every output bit."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-def _key(seed: int, number: int, purpose: int = 0) -> int:
-    """64 random bits that depend on all three numbers."""
-    key = np.zeros(1, dtype=np.uint64)
-    for part in (seed, number, purpose):
-        key = _mixed(key + np.uint64(part % 2**64) + np.uint64(0x9E3779B97F4A7C15))
-    return int(key[0])
