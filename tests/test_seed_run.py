@@ -44,7 +44,7 @@ def test_it_falls_and_does_not_overfit() -> None:
     assert answer().state == "falling"
     found = cause("overfitting").finding
     assert found.verdict == "absent"
-    assert "-0.07" in found.because
+    assert "val - train is -0.0" in found.because
 
 
 def test_nothing_that_would_break_a_run_is_claimed() -> None:

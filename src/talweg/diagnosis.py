@@ -102,7 +102,7 @@ def diagnose(run: Run) -> Diagnosis:
     """Ask every cause of the catalogue about `run` and rank the answers in nats."""
     causes = sorted((_ask(name, module, run) for name, module in catalogue.catalogue().items()), key=_rank)
     present = [cause for cause in causes if cause.finding.verdict == "present"]
-    now, forecast = _now(run), _forecast(run)
+    now = _now(run)
     state, why = _state(run, {cause.name for cause in present}, now)
     return Diagnosis(
         run=run,
@@ -110,7 +110,7 @@ def diagnose(run: Run) -> Diagnosis:
         headline=_headline(state, why, present),
         now=now,
         expected=_expected(run),
-        forecast=forecast,
+        forecast=None if state in ("broken", "diverged") else _forecast(run),
         causes=tuple(causes),
         readings=readings.readings(run),
         myths=myths.myths(run),

@@ -115,7 +115,7 @@ def forecast(run: Run, schedule: Schedule | None = None, steps: float | None = N
     if found is None or not found.schedule_known:
         return None
     end = steps or (float(schedule.end_step) if schedule is not None else horizon(run))
-    if end is None or end < found.law.last_step:
+    if end is None or end <= found.law.last_step:
         return None
     path = found.path if schedule is None and steps is None else _path(run, end, schedule, found.memory)
     ahead = np.linspace(found.law.last_step, end, 60)

@@ -76,8 +76,10 @@ def _expected(run: Run, tokens: float, step: float) -> Expected | None:
     scale = _unit_factor(run)
     because = (
         f"three size laws anchored at 3.273 for 124 M parameters and 10 B FineWeb tokens give {base.value:.2f} for "
-        f"{n / 1e6:,.1f} M and {tokens / 1e9:,.2f} B; {ahead.value:+.2f} for the decay still to come"
+        f"{n / 1e6:,.1f} M and {tokens / 1e9:,.2f} B"
     )
+    if ahead.value >= 0.005:
+        because += f"; {ahead.value:+.2f} for the decay still to come"
     return Expected(step, Estimate(value * scale, (value - reach) * scale, (value + reach) * scale), because)
 
 
