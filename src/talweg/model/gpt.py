@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from talweg.model import kernels
+
 INITIAL_SD = 0.02  # GPT-2
 ROPE_BASE = 10_000.0  # Su et al. 2021
 
@@ -39,8 +41,15 @@ class Shape:
 
 def _norm(shape: Shape) -> nn.Module:
     if shape.norm == "rmsnorm":
-        return nn.RMSNorm(shape.width, eps=1e-6)
+        return RMSNorm()
     return nn.LayerNorm(shape.width, bias=shape.bias)
+
+
+class RMSNorm(nn.Module):
+    """Divides by the root mean square. No gain: the matrix that reads the result can hold it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return kernels.rms_norm(x)
 
 
 class GPT(nn.Module):
@@ -80,8 +89,9 @@ class GPT(nn.Module):
         return flat.view_as(targets)
 
     def total_loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
-        """Sum of the nats of all tokens; for training."""
-        return self.losses(tokens, targets).sum()
+        """tokens, targets (B, S) -> the sum of the nats of all tokens, for training. Targets are not negative."""
+        features = self.features(tokens).flatten(0, 1)
+        return kernels.total_cross_entropy(features, self.head.weight, targets.flatten())
 
     def num_parameters(self) -> int:
         """All weights, a tied head once, without position embeddings."""
@@ -124,21 +134,20 @@ class Attention(nn.Module):
         self.out = nn.Linear(shape.width, shape.width, bias=shape.bias)
         self.dropout = nn.Dropout(shape.dropout)
         if shape.positions == "rope":
-            cosine, sine = rotation(shape.context, shape.width // shape.heads)
-            self.register_buffer("cosine", cosine, persistent=False)
-            self.register_buffer("sine", sine, persistent=False)
+            self.register_buffer("turn", rotation(shape.context, shape.width // shape.heads), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         B, S, D = x.shape
         H = self.shape.heads
-        q, k, v = self.qkv(x).view(B, S, 3, H, D // H).permute(2, 0, 3, 1, 4)  # each B H S K
-        if self.shape.qk_norm:
-            q, k = functional.rms_norm(q, q.shape[-1:]), functional.rms_norm(k, k.shape[-1:])
+        q, k, v = self.qkv(x).view(B, S, 3, H, D // H).unbind(2)  # each B S H K
         if self.shape.positions == "rope":
-            q, k = rotate(q, self.cosine, self.sine), rotate(k, self.cosine, self.sine)  # type: ignore[arg-type]
-        dropout = self.shape.dropout if self.training else 0.0
-        q, k = q.to(v.dtype), k.to(v.dtype)
-        y = functional.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout)
+            turn: Tensor = self.turn[:S]  # type: ignore[index]
+            q = kernels.normed_rotated(q, turn, normed=self.shape.qk_norm)
+            k = kernels.normed_rotated(k, turn, normed=self.shape.qk_norm)
+        elif self.shape.qk_norm:
+            q, k = kernels.rms_norm(q), kernels.rms_norm(k)
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # each B H S K
+        y = kernels.causal_attention(q, k, v, self.shape.dropout if self.training else 0.0)
         return self.dropout(self.out(y.transpose(1, 2).reshape(B, S, D)))  # type: ignore[no-any-return]
 
 
@@ -154,22 +163,15 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.into(x)
-        x = functional.relu(x).square() if self.activation == "relu2" else functional.gelu(x, approximate="tanh")
+        x = kernels.relu2(x) if self.activation == "relu2" else functional.gelu(x, approximate="tanh")
         return self.dropout(self.out(x))  # type: ignore[no-any-return]
 
 
-def rotation(context: int, head_width: int) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of every position's angles, (S, K / 2) each.
+def rotation(context: int, head_width: int) -> Tensor:
+    """e^(i angle) for every position and pair, complex (S, 1, K / 2), to be broadcast over the heads.
 
-    angle = position * base^(-2 i / K), i < K / 2 (Su et al. 2021).
+    angle = position * base^(-2 j / K), pairs j < K / 2 (Su et al. 2021).
     """
     frequency = ROPE_BASE ** (-torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
     angle = torch.arange(context, dtype=torch.float64)[:, None] * frequency
-    return angle.cos().float(), angle.sin().float()
-
-
-def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Turn each pair (x_i, x_(i + K/2)) of x (B, H, S, K) by the angle of its position."""
-    cosine, sine = cosine[: x.shape[2]].to(x.dtype), sine[: x.shape[2]].to(x.dtype)
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
+    return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)[:, None]

@@ -77,6 +77,8 @@ def newest(folder: Path, tell: Callable[[str], None]) -> Checkpoint | None:
 
     tell: hears of each that was refused. Raises InputError when there are some and all are damaged.
     """
+    for partial in (folder / "checkpoints").glob(".step_*.partial"):  # of a process that was killed
+        shutil.rmtree(partial, ignore_errors=True)
     found = _folders(folder)
     for candidate in found:
         try:

@@ -34,10 +34,10 @@ def train(config: Config) -> Iterator[Record]:
         yield {"step": training.step, "note": done}
         return
     with Log(plan.folder / "log.jsonl", training.log_bytes) as log, Signals() as signals:
-        yield log.write({"talweg": __version__, "step": training.step, "facts": facts(plan, training.model)})
-        for note in notes:
-            yield log.write({"step": training.step, "note": note})
         try:
+            yield log.write({"talweg": __version__, "step": training.step, "facts": facts(plan, training.model)})
+            for note in notes:
+                yield log.write({"step": training.step, "note": note})
             yield from _records(plan, training, log, signals)
         except GeneratorExit:  # the caller has seen enough
             if _finite(training):
@@ -56,7 +56,8 @@ def _records(plan: Plan, training: Training, log: Log, signals: Signals) -> Iter
         if last:
             return
         if signals.caught:
-            yield {"step": training.step, "note": f"stopped by {signals.caught} at step {training.step}, and saved"}
+            note = f"stopped by {signals.caught} at step {training.step}, and saved"
+            yield {"step": training.step, "note": note, "signal": signals.caught}
             return
         record = _update(plan, training)
         trouble = not_finite(record, lambda: checkpoints.describe_newest(plan.folder))

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from talweg.corpus import tokenizer as tokenizers
+from talweg.corpus.tokenizer import load as load_tokenizer
 from talweg.errors import InputError
 from talweg.model.gpt import GPT, Shape
 from talweg.train import checkpoint as checkpoints
@@ -28,7 +28,7 @@ def sample(
         raise InputError("sampling needs temperature 0 or more, top_k 1 or more, tokens 0 or more")
     folder = checkpoints.find(Path(checkpoint))
     model = load_model(folder)
-    tokenizer = tokenizers.load(_tokenizer_folder(folder))
+    tokenizer = load_tokenizer(_tokenizer_folder(folder))
     ids = [int(token) for token in tokenizer.encode(prompt)] or [tokenizer.separator_id]
     generator = torch.Generator().manual_seed(seed)
     pending: list[int] = []  # tokens whose bytes are no whole character yet

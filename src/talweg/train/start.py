@@ -52,7 +52,7 @@ class Plan:
 
 def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
     """Open or create the run. The notes say what a person should know, e.g. a checkpoint that was refused."""
-    notes: list[str] = []
+    given, notes = config, list[str]()
     if config.data.path is None:
         raise InputError("data.path is missing; give the folder that talweg prepare wrote")
     manifest = manifests.read(config.data.path)
@@ -71,6 +71,7 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
     )
     config = resolved.config
     assert config.evaluation.tokens is not None
+    assert config.data.path is not None
     hardware.prepare(config.hardware.threads or 1)
     val = evaluate.text(open_split(config.data.path, "val"), config.model.context, config.evaluation.tokens)
     train = evaluate.text(split, config.model.context, val.num_tokens)
@@ -78,7 +79,7 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
     training = fresh(config)
     if saved:
         notes += _restore(plan, training, saved)
-    _write_folder(plan)
+    _write_folder(plan, given)
     return plan, training, tuple(notes)
 
 
@@ -195,12 +196,12 @@ def _restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> l
     return [f"{note}, with {', '.join(changed.values())}" if changed else note]
 
 
-def _write_folder(plan: Plan) -> None:
+def _write_folder(plan: Plan, given: Config) -> None:
     """The configuration as given and as resolved, and the tokenizer, so that the folder stands alone."""
     config = plan.config
     assert config.data.path is not None
     plan.folder.mkdir(parents=True, exist_ok=True)
-    write_text(plan.folder / "config.toml", config.source or to_toml(config, only_changed=True))
+    write_text(plan.folder / "config.toml", given.source or to_toml(given, only_changed=True))
     write_text(plan.folder / "config.resolved.toml", to_toml(config, plan.resolved.reasons))
     tokenizer = config.data.path / "tokenizer.json"
     if tokenizer.is_file() and not (plan.folder / "tokenizer.json").exists():

@@ -29,12 +29,15 @@ def accumulate(training: Training, config: Config, windows: Windows) -> float:
     """Gradients of the mean loss over all tokens of the step, in micro-batches; returns that loss in nats."""
     device, precision, micro_batch = config.hardware.device, config.hardware.precision, config.batch.micro_batch
     sequences = config.batch.tokens_per_step // config.model.context
-    batch = torch.from_numpy(windows.batch(training.cursor, sequences).astype("int64"))  # (sequences, S + 1)
+    inputs, targets = (torch.from_numpy(array) for array in windows.batch(training.cursor, sequences))  # (B, S) each
     total = torch.zeros((), device=device)
-    for part in torch.split(batch, micro_batch or sequences):
-        part = part.to(device, non_blocking=True)
+    for first in range(0, sequences, micro_batch or sequences):
+        part = slice(first, first + (micro_batch or sequences))
         with hardware.autocast(device, precision):
-            loss = training.model.total_loss(part[:, :-1], part[:, 1:]) / config.batch.tokens_per_step
+            loss = training.model.total_loss(
+                inputs[part].to(device, non_blocking=True), targets[part].to(device, non_blocking=True)
+            )
+            loss = loss / config.batch.tokens_per_step
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     return float(total)

@@ -1,0 +1,116 @@
+"""Hand-written gradients against autograd of the plain formula, in double precision and in bf16."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from talweg.model import kernels
+from talweg.model.gpt import rotation
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+def gradients(f: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
+    """The value and the gradients of a weighted sum of it (weights that no symmetry hides behind)."""
+    leaves = [x.detach().clone().requires_grad_(x.is_floating_point()) for x in inputs]
+    y = f(*leaves)
+    (y * torch.linspace(-1, 2, y.numel(), dtype=y.dtype).view_as(y)).sum().backward()
+    return [y.detach(), *(x.grad for x in leaves if x.grad is not None)]
+
+
+def assert_same(
+    f: Callable[..., Tensor], plain: Callable[..., Tensor], *inputs: Tensor, tolerance: float = 1e-5
+) -> None:
+    for mine, theirs in zip(gradients(f, *inputs), gradients(plain, *inputs), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=tolerance, atol=tolerance)
+
+
+def test_rms_norm() -> None:
+    def plain(x: Tensor) -> Tensor:
+        return x / torch.sqrt(x.square().mean(-1, keepdim=True) + kernels.EPSILON)
+
+    assert_same(kernels.rms_norm, plain, 3 * torch.randn(4, 5, 16))
+    assert kernels.rms_norm(torch.zeros(2, 8)).abs().max() == 0
+
+
+def test_relu2() -> None:
+    assert_same(kernels.relu2, lambda x: torch.where(x > 0, x * x, 0 * x), torch.randn(4, 16))
+
+
+@pytest.mark.parametrize("normed", [True, False])
+def test_normed_rotated_by_sine_and_cosine(normed: bool) -> None:
+    S, H, K = 6, 2, 8
+
+    def plain(x: Tensor) -> Tensor:
+        if normed:
+            x = x / torch.sqrt(x.square().mean(-1, keepdim=True) + kernels.EPSILON)
+        angle = torch.arange(S)[:, None] * 10_000.0 ** (-torch.arange(0, K, 2) / K)
+        cosine, sine = angle.cos()[:, None], angle.sin()[:, None]
+        even, odd = x[..., 0::2], x[..., 1::2]
+        return torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], dim=-1).flatten(-2)
+
+    turn = rotation(S, K)
+    x = torch.randn(3, S, H, K)
+    before = x.clone()
+    assert_same(lambda x: kernels.normed_rotated(x, turn, normed=normed), plain, x)
+    assert torch.equal(x, before)
+
+
+def test_rotated_products_depend_on_the_distance_alone() -> None:
+    q, k = torch.randn(2, 1, 1, 1, 8).expand(2, 1, 9, 1, 8)
+    turn = rotation(9, 8)
+    q, k = (kernels.normed_rotated(x.contiguous(), turn, normed=False)[0, :, 0] for x in (q, k))
+    products = q @ k.T
+    assert products[7, 4] == pytest.approx(products[5, 2].item(), abs=1e-5)
+    assert products[7, 4] != pytest.approx(products[5, 4].item(), abs=1e-3)
+
+
+@pytest.mark.parametrize("chunk", [2**19, 24])  # 24: parts of two tokens, the last of one
+def test_total_cross_entropy(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "CHUNK", chunk)
+    targets = torch.randint(0, 12, (7,))
+
+    def plain(features: Tensor, weight: Tensor) -> Tensor:
+        return functional.cross_entropy(features @ weight.t(), targets, reduction="sum")
+
+    def mine(features: Tensor, weight: Tensor) -> Tensor:
+        return kernels.total_cross_entropy(features, weight, targets)
+
+    assert_same(mine, plain, torch.randn(7, 5), 2 * torch.randn(12, 5))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_causal_attention(dtype: torch.dtype, dropout: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, v = (torch.randn(2, 3, 8, 4) for _ in range(3))
+
+    def plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        future = torch.full((8, 8), float("-inf")).triu(1)
+        return torch.softmax(q @ k.transpose(-1, -2) / 2 + future, dim=-1) @ v
+
+    def mine(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return kernels.causal_attention(q.to(dtype), k.to(dtype), v.to(dtype), 0.0).float()
+
+    assert_same(mine, plain, q, k, v, tolerance=1e-5 if dtype == torch.float32 else 0.06)
+    if dropout:
+        leaves = [x.to(dtype).requires_grad_() for x in (q, k, v)]
+        mean = torch.stack([kernels.causal_attention(*leaves, dropout).float() for _ in range(3000)]).mean(0)
+        torch.testing.assert_close(mean, plain(q, k, v), atol=0.15, rtol=0.0)
+
+
+def test_in_bf16_the_results_are_near_and_of_that_type() -> None:
+    x, weight, targets = torch.randn(9, 16), torch.randn(12, 16), torch.randint(0, 12, (9,))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert kernels.rms_norm(x).dtype == torch.bfloat16
+        loss = kernels.total_cross_entropy(x, weight, targets)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(
+        functional.cross_entropy(x @ weight.t(), targets, reduction="sum").item(), rel=0.01
+    )

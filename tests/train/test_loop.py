@@ -1,0 +1,218 @@
+"""The training loop: what it yields, and that nothing but the mathematics decides the weights."""
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+import talweg.train
+from talweg.errors import InputError
+from talweg.train import loop, update
+from talweg.train.config import Config, load
+from talweg.train.evaluate import Loss
+from talweg.train.loop import train
+
+Make = Callable[..., Config]
+
+
+def weights(config: Config, step: int) -> dict[str, torch.Tensor]:
+    path = config.run.out / config.run.name / "checkpoints" / f"step_{step:08}" / "model.safetensors"
+    return safetensors.torch.load_file(path)
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def log(config: Config) -> list[dict[str, Any]]:
+    text = (config.run.out / config.run.name / "log.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def measured(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What does not depend on the clock, or on where the run was stopped."""
+    plain = [{k: v for k, v in r.items() if k != "seconds_per_step"} for r in records]
+    return [r for r in plain if "loss" in r or "val_loss" in r]
+
+
+def run_until(config: Config, step: int) -> None:
+    """Train, and leave the loop after the update that makes `step`."""
+    for record in train(config):
+        if record["step"] == step - 1 and "loss" in record:
+            break
+
+
+def test_the_records_are_as_promised(configured: Make) -> None:
+    config = configured(run__name="a")
+    records = list(talweg.train(config))  # the package itself can be called
+    assert records[0]["facts"]["planned_steps"] == 12
+    assert records[0]["step"] == 0
+    updates = [r for r in records if "loss" in r]
+    assert [r["step"] for r in updates] == list(range(12))
+    assert [r["tokens"] for r in updates] == [256 * s for s in range(12)]
+    evaluations = [r for r in records if "val_loss" in r]
+    assert [r["step"] for r in evaluations] == [0, 4, 8, 12]
+    assert evaluations[-1]["val_loss"] < evaluations[0]["val_loss"] - 0.1  # it learns
+    assert evaluations[0]["val_standard_error"] > 0
+    assert log(config) == records
+
+
+def test_a_first_loss_lies_near_the_uniform_one(configured: Make) -> None:
+    first = next(r for r in train(configured(run__name="a")) if "val_loss" in r)
+    assert first["val_loss"] == pytest.approx(math.log(320), rel=0.02)  # 257 tokens, rounded up to 320
+    assert first["train_eval_loss"] == pytest.approx(first["val_loss"], abs=0.02)
+
+
+def test_resuming_is_exact_with_dropout_on(configured: Make) -> None:
+    straight, broken = configured(run__name="straight"), configured(run__name="broken")
+    list(train(straight))
+    run_until(broken, 5)  # between two evaluations
+    run_until(broken, 8)  # at one
+    list(train(broken))
+    assert same(weights(straight, 12), weights(broken, 12))
+    assert measured(log(straight)) == measured(log(broken))
+    optimizer = "checkpoints/step_00000012/optimizer.safetensors"
+    assert (straight.run.out / "straight" / optimizer).read_bytes() == (
+        broken.run.out / "broken" / optimizer
+    ).read_bytes()
+
+
+def test_another_seed_or_dropout_gives_other_weights(configured: Make) -> None:
+    """Else the test above would prove nothing."""
+    runs = [
+        configured(run__name="a"),
+        configured(run__name="b", run__seed=1),
+        configured(run__name="c", model__dropout=0.2),
+    ]
+    for config in runs:
+        list(train(config))
+    first, *others = (weights(config, 12) for config in runs)
+    assert not any(same(first, other) for other in others)
+
+
+def test_evaluating_more_often_leaves_training_bit_identical(configured: Make) -> None:
+    often, seldom = (
+        configured(run__name="often", evaluation__every=1),
+        configured(run__name="seldom", evaluation__every=12),
+    )
+    for config in (often, seldom):
+        list(train(config))
+    assert same(weights(often, 12), weights(seldom, 12))
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, 8])
+def test_the_split_into_micro_batches_changes_only_rounding(configured: Make, micro_batch: int) -> None:
+    whole = configured(run__name="whole", model__dropout=0.0)
+    parts = configured(run__name="parts", model__dropout=0.0, batch__micro_batch=micro_batch)
+    a, b = ([r["loss"] for r in train(config) if "loss" in r] for config in (whole, parts))
+    assert a == pytest.approx(b, rel=2e-5)
+
+
+def test_a_nan_is_logged_and_ends_the_run_with_the_weights_safe(
+    configured: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(run__name="a")
+    real = update.accumulate
+
+    def broken(training: Any, *rest: Any) -> float:
+        loss = real(training, *rest)
+        return math.nan if training.step == 6 else loss
+
+    monkeypatch.setattr(loop, "accumulate", broken)
+    records = list(train(config))
+    assert records[-1]["note"].startswith("stopped: the loss is nan at step 6; the last good checkpoint is")
+    assert math.isnan(records[-2]["loss"])
+    assert log(config)[-2]["loss"] == "NaN"
+    assert all(bool(torch.isfinite(w).all()) for w in weights(config, 4).values())
+    monkeypatch.undo()
+    list(train(config))  # goes on from step 4, and the record of the NaN is gone
+    straight = configured(run__name="b")
+    list(train(straight))
+    assert measured(log(config)) == measured(log(straight))
+
+
+def test_weights_that_are_not_finite_never_become_a_checkpoint(
+    configured: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(run__name="a")
+    run_until(config, 6)
+
+    def spoiled(training: Any, *rest: Any) -> Loss:
+        next(training.parameters()).data.fill_(math.nan)
+        return Loss(math.nan, math.nan)
+
+    monkeypatch.setattr(loop, "evaluate", spoiled)
+    with pytest.raises(
+        InputError, match=r"the weights are not finite at step 8; the last good checkpoint is .*step_00000006"
+    ):
+        list(train(config))
+
+
+def test_a_complete_run_says_so_and_does_nothing(configured: Make) -> None:
+    config = configured(run__name="a")
+    list(train(config))
+    before = (config.run.out / "a" / "log.jsonl").read_bytes()
+    (record,) = train(config)
+    assert "complete at step 12" in record["note"]
+    assert (config.run.out / "a" / "log.jsonl").read_bytes() == before
+
+
+def test_a_run_goes_on_with_a_changed_setting_and_says_which(configured: Make) -> None:
+    run_until(configured(run__name="a"), 5)
+    records = list(train(configured(run__name="a", optimizer__peak_lr=1e-3)))
+    assert records[1]["note"] == "goes on from step 5, with optimizer.peak_lr 0.003 -> 0.001"
+
+
+def test_a_run_does_not_go_on_with_another_model(configured: Make) -> None:
+    run_until(configured(run__name="a"), 5)
+    with pytest.raises(InputError, match=r"begun with another model \(model.layers 2 -> 3\); give another run.name"):
+        list(train(configured(run__name="a", model__layers=3)))
+
+
+def test_open_values_keep_what_the_run_began_with(configured: Make) -> None:
+    """Else a longer horizon would silently move the evaluations."""
+    run_until(configured(run__name="a", evaluation__every=None, run__steps=60), 3)
+    config = configured(run__name="a", evaluation__every=None, run__steps=90)
+    next(train(config))
+    resolved = load(config.run.out / "a" / "config.resolved.toml")
+    assert (resolved.run.steps, resolved.evaluation.every, resolved.schedule.warmup_steps) == (90, 5, 6)
+
+
+@pytest.mark.parametrize("form", ["classic", "modern"])
+def test_a_run_in_bf16_learns_like_one_in_fp32(configured: Make, form: str) -> None:
+    classic = {
+        "model__norm": "layernorm",
+        "model__positions": "learned",
+        "model__activation": "gelu",
+        "model__bias": True,
+    }
+    changes = {"model__dropout": 0.0, "model__qk_norm": form == "modern", **(classic if form == "classic" else {})}
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        config = configured(run__name=precision, hardware__precision=precision, **changes)
+        losses[precision] = [r["val_loss"] for r in train(config) if "val_loss" in r][-1]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], abs=0.02)
+    assert losses["fp32"] < math.log(320) - 0.2
+
+
+def test_minutes_set_the_length(configured: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("talweg.train.start.PACE_SECONDS", 0.01)
+    config = configured(run__name="a", run__steps=None, run__minutes=0.02)
+    facts = next(train(config))["facts"]
+    again = next(train(config))["facts"]
+    assert facts["planned_steps"] > 1
+    assert again["planned_steps"] == facts["planned_steps"]  # measured once, at the beginning
+
+
+def test_the_folder_holds_the_configuration_as_given_and_as_resolved(configured: Make, tmp_path: Path) -> None:
+    config = configured(run__name="a")
+    run_until(config, 1)
+    folder = tmp_path / "a"
+    assert load(folder / "config.toml").model == config.model
+    assert "# " in (folder / "config.resolved.toml").read_text()
+    assert (folder / "tokenizer.json").is_file()
