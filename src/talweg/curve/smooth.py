@@ -1,51 +1,89 @@
-"""A robust smooth of a curve, for plots, residuals and events."""
+"""A robust smooth of a curve, for plots."""
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-Array = NDArray[np.float64]
+from talweg.curve.points import Array
 
-WINDOW_SHARE = 0.08  # of the points, half of it on either side
-MOST_POINTS = 4000  # a longer curve is smoothed on means of neighbours and interpolated
+Places = NDArray[np.intp]  # indices
 
-
-def smooth(step: Array, value: Array) -> Array:
-    """A local line in log(step) through running medians of five. (T,) finite in, (T,) out, the unit of `value`."""
-    n = value.size
-    if n < 5:
-        return np.full(n, np.median(value)) if n else value
-    if n > MOST_POINTS:
-        size = -(-n // MOST_POINTS)
-        edges = np.arange(0, n, size)
-        count = np.diff(np.append(edges, n))
-        s, v = np.add.reduceat(step, edges) / count, np.add.reduceat(value, edges) / count
-        return np.interp(step, s, smooth(s, v))
-    x = np.log1p(np.maximum(step - step[0], 0) + 0.02 * (step[-1] - step[0]))
-    y = _running_median(value)
-    half = max(2, round(WINDOW_SHARE * n / 2))
-    return _local_line(x - x.mean(), y, half)
+REACH = 0.06  # of the step itself, either side: what happens is seen with the same sharpness in log(step) everywhere
+SHARE = 0.04  # of all points, either side: the most that a window may hold, so that the end keeps its shape
+FEWEST = 2  # points either side, the least
+PLACES = 1500  # at which the smooth is computed; between them a straight line
+CLIP = 4.0  # robust sd
+MAD_TO_SD = 1.482602218505602
 
 
-def _running_median(value: Array) -> Array:
-    padded = np.concatenate([value[2:0:-1], value, value[-2:-4:-1]])
-    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, 5), axis=1))
+def smooth(step: ArrayLike, value: ArrayLike) -> Array:
+    """(T,) level of the curve at each step, from local lines robust to outliers; the unit of `value`.
+
+    Windows reach REACH of the step to either side, at least FEWEST points and at most SHARE of them. Steps ascend.
+    Values that are not finite are left out and bridged; nan where no value is finite.
+    """
+    steps, values = np.asarray(step, dtype=np.float64).ravel(), np.asarray(value, dtype=np.float64).ravel()
+    keep = np.isfinite(values) & np.isfinite(steps)
+    x, y = (steps, values) if keep.all() else (steps[keep], values[keep])
+    if x.size == 0:
+        return np.full(steps.size, np.nan)
+    offset = float(np.median(y))
+    if x.size < 2 * FEWEST + 1:
+        return np.full(steps.size, offset)
+    place = _places(x.size)
+    first, last = _windows(x, place)
+    level = offset + _local_lines(x, _without_outliers(y - offset), place, first, last)
+    return np.asarray(np.interp(steps, x[place], level))
 
 
-def _local_line(x: Array, y: Array, half: int) -> Array:
-    """At each point the line through the points up to `half` places away, shifted inward at the ends."""
-    n = x.size
-    first = np.clip(np.arange(n) - half, 0, max(n - 2 * half - 1, 0))
-    last = np.minimum(first + 2 * half + 1, n)
+def _places(num: int) -> Places:
+    """Indices at which the smooth is computed: evenly in count and evenly in log(count), first and last included."""
+    if num <= PLACES:
+        return np.arange(num)
+    even = np.linspace(0, num - 1, PLACES // 2)
+    early = np.geomspace(1, num, PLACES // 2) - 1
+    return np.unique(np.concatenate([even, early]).astype(np.intp))
+
+
+def _windows(x: Array, place: Places) -> tuple[Places, Places]:
+    """First and one past the last index of each window."""
+    most = max(FEWEST, int(SHARE * x.size))
+    reach = REACH * np.abs(x[place])
+    first = np.searchsorted(x, x[place] - reach, side="left")
+    last = np.searchsorted(x, x[place] + reach, side="right")
+    first = np.clip(first, place - most, place - FEWEST)
+    last = np.clip(last, place + FEWEST + 1, place + most + 1)
+    return np.maximum(first, 0), np.minimum(last, x.size)
+
+
+def _without_outliers(y: Array) -> Array:
+    """y with single points pulled to within CLIP robust sd of the median of the five about them."""
+    middle = _running_median(y)
+    off = y - middle
+    sd = MAD_TO_SD * float(np.median(np.abs(off)))
+    return np.asarray(middle + np.clip(off, -CLIP * sd, CLIP * sd)) if sd > 0 else y
+
+
+def _running_median(y: Array) -> Array:
+    """Median of five neighbours by a network of comparisons, which is quick for a million values; ends repeated."""
+    padded = np.concatenate([y[:1], y[:1], y, y[-1:], y[-1:]])
+    a, b, c, d, e = (padded[i : i + y.size] for i in range(5))
+    a, b = np.minimum(a, b), np.maximum(a, b)
+    d, e = np.minimum(d, e), np.maximum(d, e)
+    low, high = np.maximum(a, d), np.minimum(b, e)  # the least and the largest of the four cannot be the median
+    return np.asarray(np.maximum(np.minimum(low, high), np.minimum(np.maximum(low, high), c)))
+
+
+def _local_lines(x: Array, y: Array, place: Places, first: Places, last: Places) -> Array:
+    """The value at x[place] of the line through the points first to last of each window, by running sums."""
 
     def total(z: Array) -> Array:
         run = np.concatenate([[0.0], np.cumsum(z)])
-        return run[last] - run[first]
+        return np.asarray(run[last] - run[first])
 
     count = (last - first).astype(np.float64)
-    middle = float(y.mean())
-    z = y - middle
-    mean_x, mean_y = total(x) / count, total(z) / count
-    var = total(x * x) / count - mean_x**2
-    cov = total(x * z) / count - mean_x * mean_y
-    slope = np.where(var > 1e-15, cov / np.maximum(var, 1e-15), 0.0)
-    return np.asarray(middle + mean_y + slope * (x - mean_x))
+    u = (x - x[0]) / max(float(x[-1] - x[0]), 1e-300)
+    mean_u, mean_y = total(u) / count, total(y) / count
+    spread = np.maximum(total(u * u) / count - mean_u**2, 0.0)
+    slope = (total(u * y) / count - mean_u * mean_y) / np.where(spread > 0, spread, 1.0)
+    slope = np.where(spread > 1e-12 * mean_u**2, slope, 0.0)  # below, the sums have lost their digits
+    return np.asarray(mean_y + slope * (u[place] - mean_u))

@@ -1,23 +1,32 @@
-"""The slope of a curve at its end, and the stretch over which a line describes it.
+"""The slope of a curve at its end, and how far back a straight line describes it.
 
-Errors allow for autocorrelation: residuals are taken as AR(1) with the correlation rho measured on them (corrected for
-the bias of a short series, Marriott and Pope 1954), which multiplies the variance of a mean or slope by
-(1 + rho) / (1 - rho).
+The present slope is a local thing: a power law bends, a cosine bends, a decay of the learning rate makes a corner. The
+tail is found in two moves. First the longest window, up to the last point, that a parabola in log(step) or in step
+describes: the means of its pieces scatter about it no more than the noise lets them. Then the longest part of that
+window in which a line's slope is off the parabola's slope at the end by less than BIAS of the line's own error, where
+the parabola's bend counts with its uncertainty: a bend that the noise could hide is treated as if it were there.
 """
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
-Array = NDArray[np.float64]
+from talweg.curve import line
+from talweg.curve.noise import noise
+from talweg.curve.points import Array, binned, finite
 
-SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of the last step: candidate beginnings of the tail, longest first
-FEWEST = 8  # points of a tail, where the curve has them
-BENT = 2.0  # standard errors of the quadratic term from which on a stretch is bent. Two-sided 5 %
-MOST_POINTS = 2000  # a longer stretch is averaged down to this many means first
-RHO_LIMIT = 0.95  # a measured correlation above it cannot be told from a trend
+FEWEST = 5  # points of a tail, where the curve has them: fewer leave the noise itself unknown
+INDEPENDENT = 5.0  # and independent points of it
+BIAS = 0.4  # of the standard error. Calibrated with the next two: coverage in tests/curve/test_trend.py
+UNSURE = 1.0  # standard errors by which the bend may be larger than it looks
+SHARE = 0.65  # of the longest window that a parabola describes: the last third gained is where it begins to fail
+MISFIT = 1.5  # sd of chi squared by which the pieces may scatter more than noise does
+PIECES = 10
+SHORTER = 0.85  # from one window to the next
+BINS = 1024
+CLIP = 4.0  # robust sd from the running median beyond which a single point is pulled in
 
 
 @dataclass(frozen=True)
@@ -29,87 +38,124 @@ class Trend:
     num: int
 
 
-@dataclass(frozen=True)
-class Line:
-    """A least-squares line with errors that allow for autocorrelation."""
+def trend(step: ArrayLike, value: ArrayLike) -> Trend | None:
+    """Slope of a line through the whole stretch given, robust to single outliers. None below four points.
 
-    slope: float
-    slope_error: float
-    at_end: float
-    error_at_end: float
-    curvature_t: float  # the quadratic term in its standard errors
+    The error allows for autocorrelation and, by Student's t, for few points: 1.28 of it hold 80 %. A bend of the
+    stretch is not allowed for: `at_end` gives the slope now. Formula: see `talweg.curve.line`.
+    """
+    x, y = finite(step, value)
+    found = line.fit(x, y, x[-1]) if x.size else None
+    return None if found is None else Trend(found.slope, found.slope_error, found.num)
 
 
-def trend(step: Array, value: Array) -> Trend | None:
-    """The slope of a line through the whole stretch given. None below 4 points. (T,), (T,)"""
-    s, v = finite(step, value)
-    if s.size < 4 or s[-1] <= s[0]:
+def at_end(step: ArrayLike, value: ArrayLike) -> Trend | None:
+    """The slope now: of the line through the tail. None below four points.
+
+    Where even the shortest tail is bent by more than noise, the bend is added to the error.
+    """
+    x, y = finite(step, value)
+    part = tail(x, y)
+    found = line.fit(x[part], y[part], float(x[-1])) if x.size else None
+    if found is None:
         return None
-    fitted = line(s, v)
-    return Trend(fitted.slope, fitted.slope_error, int(s.size))
+    return Trend(found.slope, math.hypot(found.slope_error, found.bend_in_slope), found.num)
 
 
-def tail(step: Array, value: Array) -> slice:
-    """The longest of the stretches from SHARES of the last step to the end whose curvature is lost in noise."""
-    s, v = finite(step, value)
-    keep = np.flatnonzero(np.isfinite(np.asarray(value, dtype=np.float64)))
-    if s.size <= FEWEST:
-        return slice(int(keep[0]) if keep.size else 0, None)
-    for share in SHARES:
-        first = int(np.searchsorted(s, share * s[-1]))
-        if s.size - first < FEWEST:
-            break
-        if abs(line(s[first:], v[first:]).curvature_t) < BENT:
-            return slice(int(keep[first]), None)
-    return slice(int(keep[-FEWEST]), None)
+def tail(step: ArrayLike, value: ArrayLike) -> slice:
+    """The last stretch, as a slice into the arrays given, over which a line is honest: a bend is small against noise.
+
+    At least five points, and five independent ones, of those there are.
+    """
+    values = np.asarray(value, dtype=np.float64)
+    kept = np.flatnonzero(np.isfinite(values) & np.isfinite(np.asarray(step, dtype=np.float64)))
+    if kept.size <= FEWEST:
+        return slice(int(kept[0]) if kept.size else 0, values.size)
+    x, y = finite(step, value)
+    return slice(int(kept[-_length(x, y)]), values.size)
 
 
-def line(step: Array, value: Array) -> Line:
-    """Fit a line and, for its bend, a parabola. Needs 4 points, finite."""
-    s, v = thinned(step, value)
-    n = s.size
-    x = (s - s.mean()) / max(float(s[-1] - s[0]), 1e-300)
-    sxx = float(x @ x)
-    slope = float(x @ v) / sxx
-    residual = v - v.mean() - slope * x
-    factor = correlation_factor(residual, 2)
-    variance = float(residual @ residual) / (n - 2) * factor
-    square = x * x - (x * x).mean() - (x**3).sum() / sxx * x
-    bend = float(square @ v) / max(float(square @ square), 1e-300)
-    rest = residual - bend * square
-    bend_error = math.sqrt(float(rest @ rest) / max(n - 3, 1) * factor / max(float(square @ square), 1e-300))
-    width = float(s[-1] - s[0])
-    return Line(
-        slope=slope / width,
-        slope_error=math.sqrt(variance / sxx) / width,
-        at_end=float(v.mean() + slope * x[-1]),
-        error_at_end=math.sqrt(variance * (1 / n + float(x[-1]) ** 2 / sxx)),
-        curvature_t=bend / bend_error if bend_error > 0 else 0.0,
-    )
+def _length(x: Array, y: Array) -> int:
+    """Number of points of the tail of (T,) finite points, T > FEWEST."""
+    width = -(-x.size // BINS)
+    bx, by = binned(x, y, BINS)
+    scatter = noise(bx, by)
+    if scatter is None or scatter.sd == 0:
+        return x.size
+    inflation = bx.size / scatter.num_effective
+    least = min(math.ceil(max(FEWEST, INDEPENDENT * inflation)), bx.size)
+    error = scatter.sd * math.sqrt(inflation)
+    parabola = _parabola(bx, _without_outliers(by, scatter.sd), error, least)
+    longest = least if parabola is None else _nearly_straight(bx, parabola, error, least)
+    return min(longest * width, x.size)
 
 
-def correlation_factor(residual: Array, num_fitted: int) -> float:
-    """(1 + rho) / (1 - rho), rho the lag-1 correlation of the residuals, never below 1."""
-    n = residual.size
-    total = float(residual @ residual)
-    if total <= 0 or n < 6:
-        return 1.0
-    raw = float(residual[1:] @ residual[:-1]) / total
-    rho = min(max(raw + (num_fitted + 3 * raw) / n, 0.0), RHO_LIMIT)
-    return (1 + rho) / (1 - rho)
+@dataclass(frozen=True, eq=False)
+class _Parabola:
+    """coefficients of 1, u, u^2 and their covariance; u = (axis - axis[-1]) over the last `num` points."""
+
+    num: int
+    u: Array  # (num,)
+    per_step: float  # du/dstep at the last point
+    coefficients: Array
+    covariance: Array
 
 
-def thinned(step: Array, value: Array) -> tuple[Array, Array]:
-    """Means of equal numbers of neighbours, at most MOST_POINTS of them."""
-    size = -(-step.size // MOST_POINTS)
-    if size == 1:
-        return step, value
-    whole = step.size // size * size
-    return step[-whole:].reshape(-1, size).mean(axis=1), value[-whole:].reshape(-1, size).mean(axis=1)
+def _parabola(x: Array, y: Array, error: float, least: int) -> _Parabola | None:
+    """Of SHARE of the longest window that one describes; None when none does."""
+    size = float(x.size)
+    while size >= least:
+        for axis, per_step in _axes(x[-int(size) :]):
+            _, misfit = _fit(axis, per_step, y[-axis.size :], error)
+            if misfit < MISFIT:
+                num = max(int(SHARE * axis.size), least)
+                return _fit(axis[-num:], per_step, y[-num:], error)[0]
+        size *= SHORTER
+    return None
 
 
-def finite(step: Array, value: Array) -> tuple[Array, Array]:
-    """The points whose step and value are finite. (T,), (T,)"""
-    s, v = np.asarray(step, dtype=np.float64), np.asarray(value, dtype=np.float64)
-    keep = np.isfinite(s) & np.isfinite(v)
-    return s[keep], v[keep]
+def _axes(x: Array) -> list[tuple[Array, float]]:
+    """(u, du/dx at the end) for u straight and logarithmic in x, 0 at the last point and -1 at the first."""
+    raw = [(x, 1.0)] if x[0] <= 0 else [(np.log(x), 1 / float(x[-1])), (x, 1.0)]
+    widths = [float(axis[-1] - axis[0]) for axis, _ in raw]
+    return [((axis - axis[-1]) / w, slope / w) for (axis, slope), w in zip(raw, widths, strict=True) if w > 0]
+
+
+def _fit(u: Array, per_step: float, y: Array, error: float) -> tuple[_Parabola, float]:
+    """Least squares, and by how many of its sd chi squared of the pieces' means lies above what noise gives."""
+    design = np.column_stack([np.ones_like(u), u, u * u])
+    inverse = np.linalg.pinv(design.T @ design)
+    coefficients = inverse @ (design.T @ y)
+    residual = y - design @ coefficients
+    pieces = min(PIECES, u.size // 2)
+    edges = np.linspace(0, u.size, pieces + 1).astype(int)
+    total = np.add.reduceat(residual, edges[:-1])
+    squared = float((total**2 / np.diff(edges)).sum()) / error**2
+    freedom = max(pieces - 3, 1)
+    found = _Parabola(u.size, u, per_step, coefficients, error**2 * inverse)
+    return found, (squared - freedom) / math.sqrt(2 * freedom)
+
+
+def _nearly_straight(x: Array, p: _Parabola, error: float, least: int) -> int:
+    """The largest number of last points whose line has the parabola's slope at the end, within its own error."""
+    size = float(p.num)
+    while size > least:
+        num = int(size)
+        u, v = p.u[-num:], x[-num:] - x[-num:].mean()
+        spread = float(v @ v)
+        off = np.array([0.0, float(v @ u) / spread - p.per_step, float(v @ u**2) / spread])
+        bias = abs(float(off @ p.coefficients)) + UNSURE * math.sqrt(float(off @ p.covariance @ off))
+        if bias <= BIAS * error / math.sqrt(spread):
+            return num
+        size *= SHORTER
+    return least
+
+
+def _without_outliers(y: Array, sd: float) -> Array:
+    """y with single points pulled towards the median of the seven about them; a bend or a jump passes."""
+    if y.size < 7 or sd == 0:
+        return y - y[-1]
+    padded = np.concatenate([y[3:0:-1], y, y[-2:-5:-1]])
+    middle = np.median(np.lib.stride_tricks.sliding_window_view(padded, 7), axis=1)
+    pulled: Array = np.clip(y, middle - CLIP * sd, middle + CLIP * sd) - y[-1]
+    return pulled
