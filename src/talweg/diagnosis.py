@@ -185,11 +185,29 @@ def _state(run: Run, present: set[str], now: Now | None) -> tuple[State, str]:
     end = evidence.horizon(run)
     if end is not None and now.step >= DONE_SHARE * end:
         return "finished", f"the plan's {end:,.0f} steps are done"
-    pace = f"{now.trend.value:+.4f} nats per 1,000 steps ({now.trend.low:+.4f} to {now.trend.high:+.4f})"
-    z = now.trend.value / now.trend.sd if now.trend.sd > 0 else math.copysign(math.inf, now.trend.value)
-    if z < -SURE:
-        return "falling", pace
-    return ("rising", pace) if z > SURE else ("flat", pace)
+    if _sure(now.trend) < 0:
+        return "falling", _pace(now.trend)
+    if _sure(now.trend) > 0:
+        return "rising", _pace(now.trend)
+    fit = evidence.fit(run)
+    if fit is not None and fit.schedule_known and _sure(fit.trend) < 0 and _agree(fit.trend, now.trend):
+        return "falling", f"{_pace(fit.trend)} by the law fitted to the whole curve; the last stretch alone cannot tell"
+    return "flat", _pace(now.trend)
+
+
+def _sure(trend: Estimate) -> int:
+    """-1, 0 or 1: the sign of a trend that is beyond SURE of its standard errors."""
+    if abs(trend.value) <= SURE * trend.sd:
+        return 0
+    return 1 if trend.value > 0 else -1
+
+
+def _agree(one: Estimate, other: Estimate) -> bool:
+    return abs(one.value - other.value) < SURE * math.hypot(one.sd, other.sd)
+
+
+def _pace(trend: Estimate) -> str:
+    return f"{trend.value:+.4f} nats per 1,000 steps ({trend.low:+.4f} to {trend.high:+.4f})"
 
 
 def _broken(run: Run) -> str:
