@@ -25,6 +25,7 @@ from talweg.curve.points import Array, binned
 MAX_POINTS = 256  # more are gathered into bins: the matrices below are n x n
 CLIP = 4.0  # robust sd beyond which a point is pulled in. Our choice: touches 1 of 16,000 normal points
 MAX_LAG1 = 0.98
+FEW_LAG1 = 4.0  # n points show no lag above 1 - 4 / n: more is not told from a trend, and its error has no bound
 BENT = 8  # points from which on the scatter is taken about a parabola, so that a bend does not pass for noise
 MAD_TO_SD = 1.482602218505602
 
@@ -102,7 +103,7 @@ def _lag1(residual: Array, num_fitted: int) -> float:
     if n < 6 or total == 0.0:
         return 0.0
     raw = float(residual[1:] @ residual[:-1]) / total
-    return min(max((raw + num_fitted / n) / (1 - (num_fitted + 2) / n), 0.0), MAX_LAG1)
+    return min(max((raw + num_fitted / n) / (1 - (num_fitted + 2) / n), 0.0), MAX_LAG1, 1 - FEW_LAG1 / n)
 
 
 def _covariance(design: Array, noise_design: Array, residual: Array, lag1: float) -> tuple[Array, float]:
