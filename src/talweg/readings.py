@@ -18,6 +18,7 @@ from talweg.run import Run, Series
 HIDDEN_PROGRESS = 1.0  # evaluations apart: a fall between neighbours below this many sd is not seen by eye
 STANDS_HIGH = 0.1  # of the peak: below, little decay is left. A cosine to a tenth ends here
 INITIAL = 0.05  # of ln V; the same tolerance as bad_initialisation
+FLAT = 0.01  # nats for each e-fold of the steps: less is no fall worth a word. Our choice
 STAIR = 4.0  # standard errors of a step at an epoch's boundary. Our choice
 SPREAD = 2.0  # a scatter within this factor of what the batch's size implies is explained by it. Our choice
 
@@ -61,7 +62,7 @@ def power_law_tail(run: Run) -> str | None:
     late = judged.loss.between(max(run.last_step / 2, 1.0), math.inf)
     found = trend(np.log(late.step), late.value) if len(late) >= 6 else None
     scatter = _scatter(run, judged)
-    if found is None or scatter is None or found.slope > -3 * found.standard_error:
+    if found is None or scatter is None or found.slope > -max(3 * found.standard_error, FLAT):
         return None
     interval = float(np.median(np.diff(late.step)))
     between = -found.slope * interval / run.last_step

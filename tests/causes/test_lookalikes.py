@@ -370,7 +370,7 @@ def test_without_a_count_of_the_text_a_run_at_that_level_is_unknown() -> None:
 
 
 def test_a_plain_trend_excuses_noisy_evaluations() -> None:
-    run = healthy(rng(), eval_sd=0.11, eval_every=50)
+    run = healthy(rng(), eval_sd=0.05, eval_every=10)
     found = examine("evaluation_noise", run)
     assert found.verdict == "absent"
     assert "probability" in found.because

@@ -16,6 +16,8 @@ References: Tissue et al. 2024, arXiv 2408.11029; Luo et al. 2025, arXiv 2503.12
 Hägele et al. 2024, arXiv 2405.18392 (a short decay is enough).
 """
 
+import math
+
 import numpy as np
 
 from talweg import evidence, simulated
@@ -29,6 +31,7 @@ GROUP = "schedule"
 NEEDS = ("learning_rate", "val_loss")
 MATERIAL = 0.02  # nats. Our choice: no healthy run of 200 simulated is accused (notes/calibration.md)
 STANDS_HIGH = 0.15  # of the peak: most recipes end at a tenth, and going lower is another question. Our choice
+LAW_ERROR = 0.15  # relative sd beyond the fit's own: nine public decays against the law (notes/calibration.md)
 DECAY_SHARE = 0.2  # of the steps done: a decay of 10 to 20 % is enough (Hägele et al. 2024)
 
 
@@ -54,7 +57,8 @@ def examine(run: Run) -> Finding:
 def _gain(run: Run, fit: evidence.RunFit) -> Estimate:
     """What decaying still has to give: by the plan and beyond it, or by a decay within the same steps."""
     if _plan_decays(run):
-        return fit.gain_of_full_decay_now
+        gain = fit.gain_of_full_decay_now
+        return Estimate.normal(gain.value, math.hypot(gain.sd, LAW_ERROR * gain.value)).at_least(0.0)
     steps = annealing.grid(fit.end)
     rate = evidence.rate_at(run, steps)
     assert rate is not None, "a fit with a known schedule has a rate"
@@ -62,7 +66,7 @@ def _gain(run: Run, fit: evidence.RunFit) -> Estimate:
     mean, sd = fit.law.difference(
         fit.path, fit.end, annealing.path(steps, rate, annealing.memory(steps, rate)), fit.end
     )
-    return Estimate.normal(mean, sd).at_least(0.0)
+    return Estimate.normal(mean, math.hypot(sd, LAW_ERROR * mean)).at_least(0.0)
 
 
 def _plan_decays(run: Run) -> bool:

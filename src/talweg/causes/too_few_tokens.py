@@ -18,16 +18,15 @@ import math
 import numpy as np
 
 from talweg import evidence, simulated
-from talweg.curve.trend import trend
 from talweg.finding import Finding, Remedy, missing
 from talweg.laws import annealing, size
-from talweg.run import Run, Series
+from talweg.run import Run
 
 GROUP = "capacity"
 NEEDS = ("parameters", "tokens_per_step", "val_loss")
 MATERIAL = 0.02  # nats. Our choice: ten times a seed's effect
-SIGNIFICANT = 2.0  # standard errors of the fall on log(step). Our choice
-TAIL = 0.5  # of the steps: where the fall on log(step) is measured
+SIGNIFICANT = 2.0  # standard errors of the fall. Our choice
+TAIL = 0.5  # of the steps: the stretch that must still fall. Our choice
 
 
 def examine(run: Run) -> Finding:
@@ -43,7 +42,7 @@ def examine(run: Run) -> Finding:
         return Finding("absent", f"{ratio}: {size.TOKENS_PER_PARAMETER:.0f} or more")
     if reason := size.in_range(n, d):
         return missing("parameters", because=f"{ratio}, but {reason}", would_narrow_nats=_by_own_law(run))
-    fall = _fall_per_e(judged.loss)
+    fall = _fall(run, judged)
     if fall is None:
         return missing("val_loss", because=f"{ratio}; the loss curve is too short to tell whether it still falls")
     if fall[0] < SIGNIFICANT * fall[1]:
@@ -51,18 +50,22 @@ def examine(run: Run) -> Finding:
     cost = size.token_cost(n, d)
     if cost.value < MATERIAL or cost.low <= 0:
         return Finding("absent", f"{ratio}; more would win {cost.value:.3f} nats", nats=cost)
-    because = f"{ratio}, and the curve still falls: {fall[0]:.3f} ±{fall[1]:.3f} nats each time the steps grow e-fold"
+    because = f"{ratio}, and the curve still falls: by {fall[0]:.3f} ±{fall[1]:.3f} nats over the last third"
     steps = math.ceil(size.TOKENS_PER_PARAMETER * n / f.tokens_per_step)
     extra = steps * f.tokens_per_step - d
     remedy = Remedy("train_longer", f"{steps:,} steps instead of {end:,.0f}", {"run.steps": steps}, cost, extra)
     return Finding("present", because, nats=cost, remedies=(remedy,))
 
 
-def _fall_per_e(loss: Series) -> tuple[float, float] | None:
-    """How far the loss falls when the steps grow by a factor e, over the last half; with its standard error."""
-    late = loss.between(max(TAIL * float(loss.step[-1]), 1.0), math.inf)
-    found = trend(np.log(late.step), late.value) if len(late) >= 6 else None
-    return None if found is None else (-found.slope, found.standard_error)
+def _fall(run: Run, judged: evidence.Judged) -> tuple[float, float] | None:
+    """How far the loss falls from the first to the last third of the last half; with its standard error."""
+    late = judged.loss.between(TAIL * float(judged.loss.step[-1]), math.inf)
+    third = len(late) // 3
+    noise = evidence.eval_noise(run)
+    sd = noise.sd if noise is not None and judged.name == "val" else evidence.batch_noise(run)
+    if third < 2 or sd is None:
+        return None
+    return float(late.value[:third].mean() - late.value[-third:].mean()), sd * math.sqrt(2 / third)
 
 
 def _by_own_law(run: Run) -> float | None:
