@@ -24,19 +24,19 @@ class Standing:
         notes: tuple[str, ...] = ()
         if self.num_repeated:
             notes += (f"{name}: {self.num_repeated} points stand in the log more than once and were counted once",)
-        if self.went_back_to and min(self.went_back_to) > 0:
+        if not self.num_superseded:
+            return notes
+        if not self.went_back_to:
+            told = f"{self.num_superseded} steps stand there again at once with another value; the last one was taken"
+        elif min(self.went_back_to) > 0:
             places = ", ".join(f"{step:,.0f}" for step in self.went_back_to[:4])
             more = ", ..." if len(self.went_back_to) > 4 else ""
-            notes += (
-                f"{name}: the log goes back to step {places}{more} (a resume); "
-                f"{self.num_superseded} points that were trained anew were left out",
-            )
-        elif self.num_superseded:
-            notes += (
-                f"{name}: the log starts over at step {min(self.went_back_to):,.0f}; "
-                f"{self.num_superseded} points of what ran before were left out",
-            )
-        return notes
+            told = f"the log goes back to step {places}{more} (a resume); "
+            told += f"{self.num_superseded} points that were trained anew were left out"
+        else:
+            told = f"the log starts over at step {min(self.went_back_to):,.0f}; "
+            told += f"{self.num_superseded} points of what ran before were left out"
+        return (*notes, f"{name}: {told}")
 
 
 def standing(

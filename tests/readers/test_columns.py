@@ -19,6 +19,7 @@ def test_against_the_slow_rule(pairs: list[tuple[int, float]]) -> None:
     steps, values = [step for step, _ in pairs], [value for _, value in pairs]
     stands = standing(np.array(steps, dtype=float), np.array(values))
     assert np.flatnonzero(stands.keep).tolist() == slow(steps, values)
+    assert all(isinstance(note, str) for note in stands.notes("loss"))
     assert stands.num_repeated + stands.num_superseded + stands.keep.sum() == len(pairs)
 
 
@@ -32,6 +33,14 @@ def test_a_repeated_nan_counts_once() -> None:
     stands = standing(np.array([0.0, 1.0, 1.0]), np.array([3.0, np.nan, np.nan]))
     assert stands.keep.tolist() == [True, True, False]
     assert stands.notes("loss") == ("loss: 1 points stand in the log more than once and were counted once",)
+
+
+def test_the_same_step_with_another_value() -> None:
+    stands = standing(np.array([0.0, 1.0, 1.0, 2.0]), np.array([3.0, 2.5, 2.6, 2.4]))
+    assert stands.keep.tolist() == [True, False, True, True]
+    assert stands.notes("loss") == (
+        "loss: 1 steps stand there again at once with another value; the last one was taken",
+    )
 
 
 @pytest.mark.parametrize(

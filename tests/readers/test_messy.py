@@ -156,6 +156,24 @@ def test_backspaces(tmp_path: Path) -> None:
     assert losses(read(saved(tmp_path, text.encode()))) == EXPECTED
 
 
+def test_a_bar_that_goes_back_by_backspaces_erases_no_line(tmp_path: Path) -> None:
+    text = LOG.replace("12.88%\n", "12.88%" + "\b" * 60 + "12/99\n")
+    assert losses(read(saved(tmp_path, text.encode()))) == EXPECTED
+
+
+def test_lines_without_end_do_not_hang_it(tmp_path: Path) -> None:
+    for line in (
+        "[" * 50_000,
+        "iter 5: loss 3.2, " + "a " * 30_000,
+        "iter" + " " * 50_000,
+        "1:" * 50_000,
+        "[a]" * 20_000,
+    ):
+        assert "loss" in refused(saved(tmp_path, (line + "x\n").encode())) if "3.2" not in line else True
+        run = read(saved(tmp_path, (LOG + line + "\n").encode()))
+        assert len(run.val_loss) == 2
+
+
 def test_thousands_separators(tmp_path: Path) -> None:
     run = read(
         saved(

@@ -133,6 +133,13 @@ def test_printed_sizes_win_over_computed_ones_unless_they_agree_to_the_printed_d
     agreeing = read(written(tmp_path, "number of parameters: 40.56M\n" + LOG), config=config).facts
     assert agreeing.parameters == 40_560_000
     assert "parameters" not in agreeing.conflicts
+    config = written(tmp_path, "n_layer = 12\n", "c.py")
+    assert (
+        read(written(tmp_path, "number of parameters: 123.59M\n" + LOG), config=config).facts.parameters == 123_587_328
+    )
+    config = written(
+        tmp_path, "n_layer = 12\nn_embd = 384\nbatch_size = 16\ngradient_accumulation_steps = 32\n", "c.py"
+    )
     fork = "number of parameters: 47.20M\ntokens per iteration will be: 65,536\n"
     other = read(written(tmp_path, fork + LOG), config=config).facts
     assert (other.parameters, other.tokens_per_step) == (47.2e6, 65_536)
@@ -183,6 +190,12 @@ def test_extra_fields_of_forks_become_columns(tmp_path: Path) -> None:
     assert points(run.learning_rate) == {5: 3.0e-4, 6: 2.9e-4}
     assert points(run.grad_norm) == {5: 1.25, 6: 0.75}
     assert np.allclose(run.seconds_per_step.value, [0.1205, 0.11])
+
+
+def test_extra_fields_of_overtaken_iterations_go_with_them(tmp_path: Path) -> None:
+    text = "".join(f"iter {step}: loss 4.2000, lr {lr}\n" for step, lr in ((5, 0.3), (6, 0.2), (6, 0.4), (7, 0.1)))
+    run = read(written(tmp_path, text.replace("4.2000, lr 0.4", "4.3000, lr 0.4")))
+    assert points(run.learning_rate) == {5: 0.3, 6: 0.4, 7: 0.1}
 
 
 def test_iterations_without_a_time_have_none(tmp_path: Path) -> None:

@@ -88,6 +88,9 @@ def test_constant_columns_and_a_count_of_tokens_are_facts() -> None:
     chat = read(shared("data/curves/chat_hamner/pretrain_v4_base_metrics.csv"))
     assert chat.facts.tokens_per_step == 24_576  # 1,228,800 tokens in the first 50 steps
     assert chat.facts.sources["tokens_per_step"] == "growth of column tokens_total"
+    changed = read(shared("data/curves/chat_hamner/metrics.csv"))  # its batch changed twice on the way
+    assert changed.facts.tokens_per_step is None
+    assert any("does not grow evenly" in note for note in changed.reading.notes)
 
 
 def test_blank_cells_are_missing_and_perplexity_is_no_loss(tmp_path: Path) -> None:
@@ -191,7 +194,7 @@ def test_a_download_of_one_scalar_is_a_loss_if_its_file_says_so(tmp_path: Path) 
 
 
 def test_a_last_row_that_is_cut_off(tmp_path: Path) -> None:
-    for cut in ("30,7.1", "30,7.10,7.", "30"):
+    for cut in ("30,7.1", "30,7.10,7.", "30", "30,7.10,7.25,0.00"):
         run = read(
             written(
                 tmp_path,

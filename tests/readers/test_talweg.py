@@ -55,6 +55,7 @@ def test_a_resume_goes_on_and_its_facts_hold(tmp_path: Path) -> None:
     assert points(run.train_loss) == {0: 9.02, 1: 8.6, 2: 8.1}
     assert run.facts.planned_steps == 200
     assert run.facts.conflicts == {"planned_steps": "100 (log.jsonl, start at step 0)"}
+    assert any("loss: the log goes back to step 1" in note for note in run.reading.notes)
     assert any("other values hold for planned_steps" in note for note in run.reading.notes)
 
 

@@ -86,6 +86,7 @@ SCHEDULES = {
 }
 PRECISIONS = {"bf16": "bf16", "bfloat16": "bf16", "fp16": "fp16", "float16": "fp16", "16-mixed": "fp16"}
 PRECISIONS |= {"fp32": "fp32", "float32": "fp32", "32": "fp32"}
+LONGEST_LINE = 1000  # a setting is shorter; the pattern is slow on lines without end
 LINE = re.compile(r"^(\s*)[-\"']{0,2}([A-Za-z_][\w./ -]*?)[\"']?\s*[:=]\s*(.*?),?\s*$")
 
 
@@ -125,7 +126,9 @@ def _pairs(text: str) -> Iterator[tuple[str, Any]]:
             pass
     above: list[tuple[int, str]] = []  # indentation and name of the lines that this one stands under
     for line in text.split("\n"):
-        if line.lstrip().startswith("#") or not (match := LINE.match(line.split(" #")[0])):
+        if len(line) > LONGEST_LINE or line.lstrip().startswith("#"):
+            continue
+        if not (match := LINE.match(line.split(" #")[0])):
             continue
         indent, name, value = len(match[1]), _name(match[2]), match[3]
         above = [(column, owner) for column, owner in above if column < indent]

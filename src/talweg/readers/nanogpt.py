@@ -44,6 +44,7 @@ PREFIX = re.compile(
 )
 RANK = re.compile(r"(?:rank|default|worker|local_rank)\W?([0-9]+)|^\s*\[?([0-9]+)\]?\s*:", re.IGNORECASE)
 EXTRA = re.compile(rf"([a-z][a-z_ ]*?)\s*[:=]?\s*({NUMBER})\s*(ms|s|%)?(?=[\s,|;]|$)", re.IGNORECASE)
+LONGEST_FIELDS = 500  # characters of a line that are searched for fields: longer ones are no log of a trainer
 LEARNING_RATE = {"lr", "learning_rate", "learning rate"}
 GRAD_NORM = {"grad_norm", "grad norm", "gradnorm", "gnorm", "norm"}
 TIME = {"time", "dt"}
@@ -204,7 +205,7 @@ class _Log:
         """An iteration that is not printed as train.py does: with a prefix, without its time, with other fields."""
         self._see_rank("iters", match, place)
         milliseconds = "nan"
-        for name, number, unit in EXTRA.findall(match[3]):
+        for name, number, unit in EXTRA.findall(match[3][:LONGEST_FIELDS]):
             number = number.replace(",", "")
             if name.lower() in TIME and unit in ("ms", "s"):
                 milliseconds = number if unit == "ms" else str(float(number) * 1000)
