@@ -7,7 +7,7 @@ times faster, usable for both. The separator is a token that no merge makes, so 
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -55,7 +55,12 @@ def merges_of(ranks: Mapping[bytes, int]) -> list[tuple[bytes, bytes]]:
     return merges
 
 
-def document(vocabulary: Mapping[str, int], merges: Iterable[Iterable[str]]) -> dict[str, Any]:
+def pairs(merges: Iterable[Sequence[str]]) -> list[list[str]]:
+    """The merges of a tokenizer.json; older ones write a pair as one string with a space."""
+    return [pair.split(" ") if isinstance(pair, str) else list(pair) for pair in merges]
+
+
+def document(vocabulary: Mapping[str, int], merges: Iterable[Sequence[str]]) -> dict[str, Any]:
     """The content of a tokenizer.json, always the same for the same vocabulary and merges."""
     model = {
         "type": "BPE",
@@ -67,7 +72,7 @@ def document(vocabulary: Mapping[str, int], merges: Iterable[Iterable[str]]) -> 
         "byte_fallback": False,
         "ignore_merges": False,
         "vocab": dict(sorted(vocabulary.items(), key=lambda item: item[1])),
-        "merges": [list(pair) for pair in merges],
+        "merges": pairs(merges),
     }
     parts: dict[str, Any] = {"truncation": None, "padding": None, "added_tokens": [], "normalizer": None}
     levels = {"pre_tokenizer": BYTE_LEVEL, "post_processor": None, "decoder": BYTE_LEVEL}
@@ -91,8 +96,7 @@ def ranks_of(content: Mapping[str, Any]) -> dict[bytes, int] | None:
     words_as_ours = words.get("type") == "ByteLevel" and words.get("use_regex", True)
     if not plain or not words_as_ours or words.get("add_prefix_space"):
         return None
-    pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
-    made = ["".join(pair) for pair in pairs]
+    made = ["".join(pair) for pair in pairs(model["merges"])]
     vocabulary = {token: int(i) for token, i in model["vocab"].items() if token != SEPARATOR}
     ids = [vocabulary.get(token, -1) for token in made]
     in_order = all(first < second for first, second in pairwise([-1, *ids]))

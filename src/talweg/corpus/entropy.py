@@ -10,7 +10,6 @@ from talweg.corpus.draw import mixed
 
 MAX_PAIRS = 1 << 24  # different pairs held at once, 16 bytes each
 STRETCH = 1 << 22  # tokens sorted at once
-ALWAYS_COUNTED = 64  # of the most frequent first tokens: they carry much of the text, and need no luck in a sample
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,8 @@ class Counts:
     """Counts of tokens and of pairs of neighbours in a stream that is added piece by piece.
 
     Where there are too many different pairs to hold, they are counted after a sample of first tokens only: the most
-    frequent ones, and half, a quarter... of the others. What is said of a first token that stays is still exact, while
-    a sample of the text would make the pairs look more predictable than they are.
+    frequent ones, as many as fill half of the room, and half, a quarter... of the others. What is said of a first token
+    that stays is still exact, while a sample of the text would make the pairs look more predictable than they are.
     """
 
     def __init__(self, vocabulary_size: int, max_pairs: int = MAX_PAIRS) -> None:
@@ -39,7 +38,7 @@ class Counts:
         self._waiting: list[NDArray[Any]] = []  # not counted yet; the first token of it ended what was counted before
         self._num_waiting = 0
         self._counted = np.ones(vocabulary_size, dtype=bool)  # as first tokens
-        self._frequent = np.zeros(vocabulary_size, dtype=bool)
+        self._frequent = np.ones(vocabulary_size, dtype=bool)  # those that no sample was drawn from
         self._halvings = 0
 
     def add(self, tokens: NDArray[Any]) -> None:
@@ -78,15 +77,19 @@ class Counts:
         self._counts = np.insert(self._counts, at[~known], counts[~known])
 
     def _halve(self) -> bool:
-        """Stop counting after half of the rarer first tokens that are left. False: none is left."""
-        if not self._halvings:
-            self._frequent[np.argsort(-self._tokens, kind="stable")[:ALWAYS_COUNTED]] = True
+        """Stop counting after half of the rarer first tokens that are left. False: none would be left."""
         self._halvings += 1
-        drawn = mixed(np.arange(self._size, dtype=np.uint64)) % np.uint64(2**self._halvings) == 0
-        self._counted &= self._frequent | drawn
-        keep = self._counted[self._pairs // self._pairs.dtype.type(self._size)]
-        self._pairs, self._counts = self._pairs[keep], self._counts[keep]
-        return bool((self._counted & ~self._frequent).any())
+        first = self._pairs // self._pairs.dtype.type(self._size)
+        room = np.bincount(first, minlength=self._size)  # (V,) different pairs that begin with each token
+        order = np.argsort(-np.where(self._frequent, self._tokens, -1), kind="stable")
+        self._frequent[order[np.cumsum(room[order]) > self._max_pairs // 2]] = False
+        drawn = mixed(np.arange(1, self._size + 1, dtype=np.uint64)) & np.uint64(2**self._halvings - 1) == 0
+        counted = self._counted & (self._frequent | drawn)
+        keep = counted[first]
+        if not keep.any():
+            return False
+        self._counted, self._pairs, self._counts = counted, self._pairs[keep], self._counts[keep]
+        return True
 
     def entropies(self) -> Entropies:
         """Of everything that was added; at least one token."""
