@@ -23,11 +23,15 @@ class Standing:
         """What a person should know of it; `name` is what these points are, e.g. "train loss"."""
         notes: tuple[str, ...] = ()
         if self.num_repeated:
-            notes += (f"{name}: {self.num_repeated} points stand in the log more than once and were counted once",)
+            notes += (
+                f"{name}: points that stand in the log more than once were counted once ({self.num_repeated} left out)",
+            )
         if not self.num_superseded:
             return notes
         if not self.went_back_to:
-            told = f"{self.num_superseded} steps stand there again at once with another value; the last one was taken"
+            told = (
+                f"at {self.num_superseded} steps it stands there twice with different values; the later one was taken"
+            )
         elif min(self.went_back_to) > 0:
             places = ", ".join(f"{step:,.0f}" for step in self.went_back_to[:4])
             more = ", ..." if len(self.went_back_to) > 4 else ""

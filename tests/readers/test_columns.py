@@ -32,14 +32,14 @@ def test_a_plain_log_stands_as_it_is() -> None:
 def test_a_repeated_nan_counts_once() -> None:
     stands = standing(np.array([0.0, 1.0, 1.0]), np.array([3.0, np.nan, np.nan]))
     assert stands.keep.tolist() == [True, True, False]
-    assert stands.notes("loss") == ("loss: 1 points stand in the log more than once and were counted once",)
+    assert stands.notes("loss") == ("loss: points that stand in the log more than once were counted once (1 left out)",)
 
 
 def test_the_same_step_with_another_value() -> None:
     stands = standing(np.array([0.0, 1.0, 1.0, 2.0]), np.array([3.0, 2.5, 2.6, 2.4]))
     assert stands.keep.tolist() == [True, False, True, True]
     assert stands.notes("loss") == (
-        "loss: 1 steps stand there again at once with another value; the last one was taken",
+        "loss: at 1 steps it stands there twice with different values; the later one was taken",
     )
 
 

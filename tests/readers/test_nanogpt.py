@@ -213,8 +213,11 @@ def test_another_kind_of_configuration_is_taken_too(tmp_path: Path) -> None:
 
 
 def test_unknown_keys_of_the_configuration_are_noted(tmp_path: Path) -> None:
-    config = written(tmp_path, "n_layer = 6\nuse_magic = True\n", "config.py")
-    assert any("use_magic" in note for note in read(written(tmp_path, LOG), config=config).reading.notes)
+    config = written(tmp_path, "import os\nn_layer = 6\nuse_magic = True\nn_head = os.cpu_count()\n", "config.py")
+    run = read(written(tmp_path, LOG), config=config)
+    assert "config.py: not settings of nanoGPT's train.py, left aside: use_magic" in run.reading.notes
+    assert "config.py: not plain assignments, left aside: n_head = os.cpu_count()" in run.reading.notes
+    assert run.facts.sources["heads"] == "nanoGPT's default"
 
 
 def test_there_are_no_columns_to_name(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from talweg.configs import kind_of, nanogpt, read_facts
 from talweg.configs.nanogpt import KEYS, Setting, Settings
 from talweg.errors import InputError
 from talweg.run import Facts, LossKind, Reading, Run, Series
+from talweg.textfile import read_text
 
 NAME = "nanogpt"
 CHUNK = 1 << 18  # characters at a time: what the expression returns takes ten times that and should stay in the cache
@@ -338,8 +339,7 @@ def _facts(log: _Log, config: Path | None) -> tuple[Facts, tuple[str, ...]]:
     if config is not None:
         if kind_of(config) is nanogpt:
             given = nanogpt.settings(config)
-            if unknown := sorted(set(given) - KEYS):
-                notes += (f"{config.name}: not settings of nanoGPT's train.py, left aside: {', '.join(unknown)}",)
+            notes += _left_aside(config, given)
         else:
             others = read_facts(config)
             given = nanogpt.settings_of(others)
@@ -349,3 +349,16 @@ def _facts(log: _Log, config: Path | None) -> tuple[Facts, tuple[str, ...]]:
     facts = nanogpt.facts(nanogpt.over(stated, nanogpt.defaults(stated)), printed)
     facts = replace(facts, conflicts={**facts.conflicts, **nanogpt.conflicts(given, log.settings)})
     return others.over(facts), notes
+
+
+def _left_aside(config: Path, given: Settings) -> tuple[str, ...]:
+    """What stands in the configuration file and was not used."""
+    unknown = sorted(set(given) - KEYS)
+    _, ignored = nanogpt.assignments(read_text(config).text)
+    lines = [line for line in ignored if line and not line.startswith(("#", "import ", "from "))]
+    notes: tuple[str, ...] = ()
+    for what, found in (("not settings of nanoGPT's train.py", unknown), ("not plain assignments", lines)):
+        if found:
+            more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+            notes += (f"{config.name}: {what}, left aside: {', '.join(found[:5])}{more}",)
+    return notes
