@@ -1,90 +1,77 @@
-"""Things that happen to a curve: spikes, jumps that stay, stretches that are not finite or never change."""
+"""Things that happen to a curve: spikes, jumps that stay, divergence, stretches that are not finite or never change."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
-Array = NDArray[np.float64]
+from talweg.curve.excursions import excursions
+from talweg.curve.minimum import minimum
+from talweg.curve.points import Array, finite
+from talweg.curve.stretches import constant, not_finite
 
-WINDOW = 15  # neighbours on either side that a point is compared with
-THRESHOLD = 8.0  # robust sd. Our choice; training noise has heavy tails, and single batches reach 6 in healthy logs
-STAYS = 0.5  # of the jump: what must be left of it for it to count as lasting
-CONSTANT_RUN = 8  # identical values in a row
+SIGNIFICANT = 3.0  # normal sd, after the correction for the number of places looked at: 0.13 % a curve
+DIVERGED = 0.25  # of what the curve had fallen: a rise that is less leaves the run usable. Our choice
+DIVERGED_SD = 8.0  # and standard errors of that rise (already widened for the search of the minimum). Our choice
 
 
 @dataclass(frozen=True)
 class CurveEvent:
-    """kind: spike, spike_not_recovered, drop, not_finite, constant_stretch; size in the unit of the curve."""
+    """Something that happened between two steps (both included).
+
+    kind:         spike                a departure that came back to where the curve was going (negative size: downward)
+                  spike_not_recovered  a spike after which the curve goes on higher; size is what stays
+                  rise, drop           a jump between neighbours that stays
+                  diverged_from        the curve left its lowest level here and ends far above; size is the whole rise
+                  not_finite           NaN or inf
+                  constant_stretch     the very same number again and again
+    size:         in the unit of the curve; nan for not_finite, 0 for constant_stretch
+    significance: as many normal sd as the chance of finding such a thing anywhere in such a curve corresponds to;
+                  inf for what noise cannot do
+    """
 
     kind: str
     first_step: float
     last_step: float
     size: float
-    significance: float  # robust standard deviations
+    significance: float
 
 
-def events(step: Array, value: Array) -> tuple[CurveEvent, ...]:
-    """Events of one curve in the order of their steps. (T,), (T,); NaN and inf are events themselves."""
-    s, v = np.asarray(step, dtype=np.float64), np.asarray(value, dtype=np.float64)
-    found = _stretches(s, ~np.isfinite(v), "not_finite")
-    good = np.isfinite(v)
-    s, v = s[good], v[good]
-    if s.size >= 2 * WINDOW + 1:
-        found += _constant(s, v) + _outliers(s, v)
-    return tuple(sorted(found, key=lambda e: e.first_step))
+def events(step: ArrayLike, value: ArrayLike) -> tuple[CurveEvent, ...]:
+    """All events of one curve, (T,) and (T,), in the order of their steps. O(T log T).
+
+    Single noisy batches are no events: scatter is taken locally, with the tails of Student's t (see
+    `talweg.curve.excursions`), and corrected for the length of the curve. The first and last five points have
+    no neighbours to be compared with on one side, and are not judged.
+    """
+    steps, values = np.asarray(step, dtype=np.float64).ravel(), np.asarray(value, dtype=np.float64).ravel()
+    found = [CurveEvent("not_finite", a, b, np.nan, np.inf) for a, b in not_finite(steps, values)]
+    x, y = finite(steps, values)
+    same = [(a, b, z) for a, b, z in constant(y) if z > SIGNIFICANT]
+    found += [CurveEvent("constant_stretch", float(x[a]), float(x[b]), 0.0, z) for a, b, z in same]
+    diverged = _diverged(x, y)
+    found += [diverged] if diverged is not None else []
+    onset = np.inf if diverged is None else diverged.first_step
+    alive = np.ones(x.size, dtype=bool)  # what never changes says nothing of how the rest scatters
+    for a, b, _ in same:
+        alive[a + 1 : b] = False
+    x, y = (x, y) if alive.all() else (x[alive], y[alive])
+    for e in excursions(x, y, SIGNIFICANT):
+        if x[e.last] < onset:
+            found.append(CurveEvent(e.kind, float(x[e.first]), float(x[e.last]), e.size, e.significance))
+    return tuple(sorted(found, key=lambda e: (e.first_step, e.last_step)))
 
 
-def _stretches(s: Array, mask: NDArray[np.bool_], kind: str) -> list[CurveEvent]:
-    return [CurveEvent(kind, float(s[a]), float(s[b - 1]), math.nan, math.inf) for a, b in _runs(mask)]
-
-
-def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-
-
-def _constant(s: Array, v: Array) -> list[CurveEvent]:
-    same = np.append(False, np.diff(v) == 0)
-    return [
-        CurveEvent("constant_stretch", float(s[a - 1]), float(s[b - 1]), 0.0, math.inf)
-        for a, b in _runs(same)
-        if b - a + 1 >= CONSTANT_RUN
-    ]
-
-
-def _outliers(s: Array, v: Array) -> list[CurveEvent]:
-    before = _median_before(v)
-    residual = v - before
-    scale = 1.4826 * _median_before(np.abs(residual - np.median(residual)), 4 * WINDOW)
-    z = residual / np.maximum(scale, 1e-12 + 1e-9 * np.abs(v))
-    z[: 2 * WINDOW] = 0.0  # the steep beginning has no neighbours to be compared with
-    found = []
-    for a, b in _merge(_runs(np.abs(z) > THRESHOLD)):
-        peak = a + int(np.argmax(np.abs(z[a:b])))
-        size, after = float(residual[peak]), v[b : b + WINDOW]
-        left = float(np.median(after)) - float(before[a]) if after.size >= 5 else math.nan
-        stays = not math.isnan(left) and left * size > 0 and abs(left) > STAYS * abs(size)
-        if size < 0 and not stays:
-            continue
-        kind = "drop" if size < 0 else ("spike_not_recovered" if stays else "spike")
-        found.append(CurveEvent(kind, float(s[a]), float(s[b - 1]), size, float(abs(z[peak]))))
-    return found
-
-
-def _merge(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Stretches with fewer than WINDOW points between them are one."""
-    merged: list[tuple[int, int]] = []
-    for a, b in runs:
-        if merged and a - merged[-1][1] < WINDOW:
-            merged[-1] = (merged[-1][0], b)
-        else:
-            merged.append((a, b))
-    return merged
-
-
-def _median_before(v: Array, window: int = WINDOW) -> Array:
-    """Median of the `window` values before each point; of what there is at the beginning."""
-    padded = np.concatenate([np.full(window, v[0]), v[:-1]])
-    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, window), axis=1))
+def _diverged(x: Array, y: Array) -> CurveEvent | None:
+    """From where the curve left its lowest level for good, when it ends far above it."""
+    low = minimum(x, y)
+    if low is None or not low.significant or low.rise_since < DIVERGED_SD * low.rise_standard_error:
+        return None
+    before = y[x <= low.step]
+    fallen = float(np.median(before[: max(1, before.size // 20)])) - low.value
+    if low.rise_since < DIVERGED * fallen:
+        return None
+    below = np.flatnonzero(y <= low.value + 0.1 * low.rise_since)
+    onset = min(int(below[-1]) + 1, x.size - 1) if below.size else 0
+    z = low.rise_since / low.rise_standard_error if low.rise_standard_error > 0 else np.inf
+    return CurveEvent("diverged_from", float(x[onset]), float(x[-1]), low.rise_since, float(z))

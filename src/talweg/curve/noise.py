@@ -14,7 +14,7 @@ FEWEST = 6
 PIECES = 4  # the last half is followed by this many parabolas. Our choice: see tests/curve/test_noise.py
 SHORT = 48  # points in the last half under which second differences are used
 DRAWN_TO_ZERO = 15.0  # degrees of freedom that the prior r = 0 counts for. Our choice
-LONGEST_PIECE = 128  # points; slower waves than this count as trend
+LONGEST_PIECE = 64  # points; slower waves than this count as trend
 MAD_TO_SD = 1.482602218505602  # of a normal distribution
 CLIP = 3.5  # robust sd at which residuals are cut before their correlation is taken
 LAG1_GRID = np.array([-0.5, -0.25, 0.0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.96])

@@ -57,20 +57,24 @@ def _windows(x: Array, place: Places) -> tuple[Places, Places]:
 
 def _without_outliers(y: Array) -> Array:
     """y with single points pulled to within CLIP robust sd of the median of the five about them."""
-    middle = _running_median(y)
+    middle = running_median(y)
     off = y - middle
     sd = MAD_TO_SD * float(np.median(np.abs(off)))
     return np.asarray(middle + np.clip(off, -CLIP * sd, CLIP * sd)) if sd > 0 else y
 
 
-def _running_median(y: Array) -> Array:
-    """Median of five neighbours by a network of comparisons, which is quick for a million values; ends repeated."""
+def running_median(y: Array) -> Array:
+    """Median of five neighbours, the values at the ends repeated. (T,) A network of comparisons, in place: quick."""
     padded = np.concatenate([y[:1], y[:1], y, y[-1:], y[-1:]])
     a, b, c, d, e = (padded[i : i + y.size] for i in range(5))
-    a, b = np.minimum(a, b), np.maximum(a, b)
-    d, e = np.minimum(d, e), np.maximum(d, e)
-    low, high = np.maximum(a, d), np.minimum(b, e)  # the least and the largest of the four cannot be the median
-    return np.asarray(np.maximum(np.minimum(low, high), np.minimum(np.maximum(low, high), c)))
+    least, most = np.minimum(a, b), np.minimum(d, e)
+    np.maximum(least, most, out=least)  # of two pairs, the larger of the lower values
+    high, other = np.maximum(a, b), np.maximum(d, e, out=most)
+    np.minimum(high, other, out=high)  # and the smaller of the higher ones: the median lies with c between them
+    np.minimum(least, high, out=other)
+    np.maximum(least, high, out=high)
+    np.minimum(high, c, out=high)
+    return np.asarray(np.maximum(other, high, out=high))
 
 
 def _local_lines(x: Array, y: Array, place: Places, first: Places, last: Places) -> Array:

@@ -80,8 +80,10 @@ def _length(x: Array, y: Array) -> int:
     width = -(-x.size // BINS)
     bx, by = binned(x, y, BINS)
     scatter = noise(bx, by)
-    if scatter is None or scatter.sd == 0:
+    if scatter is None:
         return x.size
+    if scatter.sd == 0:  # a curve that stands still, as at learning rate 0: what was before is no part of its end
+        return min(FEWEST * width, x.size)
     inflation = bx.size / scatter.num_effective
     least = min(math.ceil(max(FEWEST, INDEPENDENT * inflation)), bx.size)
     error = scatter.sd * math.sqrt(inflation)
@@ -154,8 +156,7 @@ def _nearly_straight(x: Array, p: _Parabola, error: float, least: int) -> int:
 def _without_outliers(y: Array, sd: float) -> Array:
     """y with single points pulled towards the median of the seven about them; a bend or a jump passes."""
     if y.size < 7 or sd == 0:
-        return y - y[-1]
+        return np.asarray(y - y[-1])
     padded = np.concatenate([y[3:0:-1], y, y[-2:-5:-1]])
     middle = np.median(np.lib.stride_tricks.sliding_window_view(padded, 7), axis=1)
-    pulled: Array = np.clip(y, middle - CLIP * sd, middle + CLIP * sd) - y[-1]
-    return pulled
+    return np.asarray(np.clip(y, middle - CLIP * sd, middle + CLIP * sd) - y[-1])

@@ -1,0 +1,203 @@
+"""Spikes and jumps: where a curve departs from its neighbours on both sides by more than they scatter.
+
+The curve is looked at in bins of 1, 2, 4, ... points, so that a departure of any length is a matter of one or two bins
+in one of the looks. With m the running median of five bins, two statistics at bin i:
+
+    spike_i = y_i less the nearer of m_(i-4), m_(i+4), 0 between them     (i-1 and i+1 may belong to the spike)
+    jump_i  = m_(i+3) - m_(i-2)                         between the bins i and i+1
+
+Both are divided by their own robust scatter near i, which therefore holds whatever the autocorrelation and slope do to
+them. Chances are those of Student's t with FREEDOM degrees, times the number of places looked at in all looks.
+
+A fast but continuous fall, as when the learning rate decays within a few logged points, is no drop: a drop is
+larger than what happens right beside it (UNLIKE) and passes between two neighbours (SHARP).
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from talweg.curve import line
+from talweg.curve.normal import cumulative, quantile_of_tail, student_quantile_of_tail, student_tail
+from talweg.curve.points import Array
+from talweg.curve.smooth import running_median
+
+FREEDOM = 8.0  # tails of training noise. Calibrated on public logs: tests/curve/test_events.py
+MOST = 200  # places of one kind in one look, the largest first
+FEWEST = 16  # bins
+AROUND = 48  # bins in a block from which the scatter is taken
+UNLIKE = 2.5  # times what happens in the five bins before and after
+SHARP = 0.6  # of a jump that must pass between neighbours
+STAYS = 0.3  # of a departure: with less left it has come back
+OFFSET = 5.0  # standard errors by which lines before and after a spike must miss each other. Our choice
+LITTLE = 0.03  # of the spike: less is not worth a name
+NEAR = 6  # bins about a departure in which its own traces are seen
+BACK_WITHIN = 0.1  # of the points (or 20), within which a spike comes back
+MAD_TO_SD = 1.482602218505602
+
+
+@dataclass(frozen=True)
+class Excursion:
+    """kind as in CurveEvent; first and last: indices of points; size in the unit of the curve."""
+
+    kind: str
+    first: int
+    last: int
+    width: int  # points in a bin of the look that found it
+    size: float
+    significance: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """The curve in bins of `width` points, the first of which is point `offset`. All arrays (num_bins,)."""
+
+    width: int
+    offset: int
+    bins: Array
+    middle: Array  # running median of five bins
+    spike: Array
+    jump: Array
+    spike_z: Array
+    jump_z: Array
+
+    def points(self, first: int, last: int) -> tuple[int, int]:
+        """Indices of the first and last point of the bins first to last."""
+        return self.offset + first * self.width, self.offset + (last + 1) * self.width - 1
+
+
+def excursions(x: Array, y: Array, least: float) -> list[Excursion]:
+    """All of a significance above `least`, of those that overlap the highest. (T,) finite, by ascending step."""
+    if y.size < FEWEST:
+        return []
+    y = y - np.median(y)
+    change = np.abs(np.diff(y))
+    resolution = float(change[change > 0].min()) if change.any() else 0.0
+    places = 4.0 * y.size  # two statistics, and all looks together have twice as many bins as the first
+    look_from = student_quantile_of_tail(cumulative(-least) / places, FREEDOM)
+    found: list[Excursion] = []
+    width = 1
+    while y.size // width >= FEWEST:
+        look = _look(y, width, resolution)
+        for i in _peaks(look.jump_z, look_from):
+            if (e := _jump(x, y, look, i)) is not None:
+                found.append(_judged(e, look.jump_z[i], places))
+        for i in _peaks(look.spike_z, look_from):
+            e = Excursion("spike", *look.points(i, i), width, float(look.spike[i]), 0.0)
+            found.append(_judged(e, look.spike_z[i], places))
+        width *= 2
+    return [_settled(x, y, e) if e.kind == "spike" and e.size > 0 else e for e in _without_overlaps(found)]
+
+
+def _look(y: Array, width: int, resolution: float) -> _Look:
+    offset = y.size % width
+    bins = y[offset:].reshape(-1, width).mean(axis=1)
+    middle = running_median(bins)
+    centred, spike, jump = np.zeros_like(bins), np.zeros_like(bins), np.zeros_like(bins)
+    low, high = np.minimum(middle[2:-10], middle[10:-2]), np.maximum(middle[2:-10], middle[10:-2])
+    centred[6:-6] = bins[6:-6] - 0.5 * (low + high)
+    spike[6:-6] = np.maximum(bins[6:-6] - high, 0.0) + np.minimum(bins[6:-6] - low, 0.0)
+    jump[4:-5] = middle[7:-2] - middle[2:-7]
+    least = 0.5 * resolution / width**0.5  # rounded values may not scatter at all
+    spike_z, jump_z = spike / _scatter(centred, 6, least), jump / _scatter(jump, 5, least)
+    return _Look(width, offset, bins, middle, spike, jump, spike_z, jump_z)
+
+
+def _scatter(statistic: Array, ends: int, least: float) -> Array:
+    """Robust sd of the statistic near each bin: by blocks, of three neighbouring ones the middle one."""
+    inner = np.abs(statistic[ends:-ends])
+    blocks = max(1, inner.size // AROUND)
+    length = inner.size // blocks
+    first = inner.size - blocks * length
+    scatter = MAD_TO_SD * np.median(inner[first:].reshape(blocks, length), axis=1)
+    if blocks >= 3:
+        three = np.stack([np.append(scatter[1], scatter[:-1]), scatter, np.append(scatter[1:], scatter[-2])])
+        scatter = np.median(three, axis=0)
+    place = np.clip((np.arange(statistic.size) - ends - first) // length, 0, blocks - 1)
+    near: Array = np.maximum(scatter, max(least, 1e-300))[place]
+    return near
+
+
+def _peaks(z: Array, least: float) -> list[int]:
+    """Bins whose |z| is above `least` and the largest within five bins, the largest first."""
+    size = np.abs(z)
+    above = np.flatnonzero(size > least)
+    taken: list[int] = []
+    for i in above[np.argsort(-size[above], kind="stable")][: 5 * MOST].tolist():
+        if size[i] >= size[max(0, i - 5) : i + 6].max():
+            taken.append(i)
+    return taken[:MOST]
+
+
+def _jump(x: Array, y: Array, look: _Look, i: int) -> Excursion | None:
+    """What the jump between bins i and i + 1 is: a spike where it comes back, else a rise or a drop; None: neither."""
+    size = float(look.jump[i])
+    sign = 1.0 if size > 0 else -1.0
+    slope = (look.middle[i - 2] - look.middle[max(i - 12, 0)]) / max(i - 2 - max(i - 12, 0), 1)
+    after = np.arange(i + 1, min(i + 1 + max(20, int(BACK_WITHIN * look.bins.size)), look.bins.size))
+    expected = 0.5 * min(slope, 0.0) * (after - i) if sign > 0 else 0.0  # a curve on its way down hides what is left
+    left = sign * (look.middle[after] - look.middle[i - 2] - expected)
+    stays = float(np.median(left[left.size // 2 :]))
+    if stays < STAYS * abs(size):
+        back = np.flatnonzero(left < STAYS * abs(size))
+        last = int(after[back[0]]) if back.size else int(after[-1])
+        return Excursion("spike", *look.points(i + 1, max(last - 1, i + 1)), look.width, size, 0.0)
+    first, last = look.points(i, i + 1)
+    if sign > 0:
+        top = float(look.bins[i + 1 : i + 7].max() - look.middle[i - 2])
+        kind = "spike_not_recovered" if top > 2 * stays else "rise"
+        return Excursion(kind, first, last, look.width, stays, 0.0)
+    alone = abs(size) > UNLIKE * max(-float(look.jump[i - 5]), -float(look.jump[min(i + 5, look.jump.size - 1)]), 0.0)
+    return Excursion("drop", first, last, look.width, -stays, 0.0) if alone and _sharp(x, y, look, i) else None
+
+
+def _settled(x: Array, y: Array, e: Excursion) -> Excursion:
+    """The spike, or where lines before and well after it do not meet, what has stayed of it."""
+    length = e.last - e.first + 1
+    far = max(20, 2 * length)
+    before = slice(max(0, e.first - far), e.first)
+    after = slice(e.last + 1 + 2 * length, e.last + 1 + 2 * length + far)
+    at = float(x[e.last])
+    old, new = line.fit(x[before], y[before], at), line.fit(x[after], y[after], at)
+    if old is None or new is None or new.num < 8 or old.num < 8:
+        return e
+    stays = new.value - old.value
+    error = math.hypot(old.value_error, new.value_error, old.bend_in_value, new.bend_in_value)
+    lasting = stays > max(OFFSET * error, LITTLE * e.size)
+    return replace(e, kind="spike_not_recovered", size=stays) if lasting else e
+
+
+def _sharp(x: Array, y: Array, look: _Look, i: int) -> bool:
+    """Whether the fall from bin i to bin i + 1 passes between two neighbours, which lie as close as others do."""
+    first, last = look.points(i, i + 1)
+    half = max(1, look.width // 2)
+    cut = np.arange(max(first + 1, half), min(last + 1, y.size - half + 1))
+    run = np.concatenate([[0.0], np.cumsum(y[first - half : last + half + 1])])
+    at = cut - (first - half)
+    falls = (2 * run[at] - run[at - half] - run[at + half]) / half
+    best = int(cut[int(np.argmax(falls))])
+    pair = float(look.bins[i - 1 : i + 1].mean() - look.bins[i + 1 : i + 3].mean())
+    before, after = np.diff(x[max(0, best - 10) : best]), np.diff(x[best : best + 10])
+    near = x[best] - x[best - 1] <= 3 * min(float(np.median(before)), float(np.median(after)))
+    least = SHARP * abs(float(look.jump[i]))
+    return near and pair >= least and float(falls.max()) >= least
+
+
+def _judged(e: Excursion, z: float, places: float) -> Excursion:
+    chance = places * student_tail(min(abs(float(z)), 1e9), FREEDOM)
+    return replace(e, significance=quantile_of_tail(min(max(chance, 1e-300), 0.5)))
+
+
+def _without_overlaps(found: list[Excursion]) -> list[Excursion]:
+    """Of departures that touch, the most significant; of equals the shortest."""
+    kept: list[Excursion] = []
+    for e in sorted(found, key=lambda e: (-e.significance, e.last - e.first)):
+        if all(_apart(e, k) for k in kept):
+            kept.append(e)
+    return kept
+
+
+def _apart(e: Excursion, k: Excursion) -> bool:
+    margin = NEAR * max(e.width, k.width)
+    return e.last < k.first - margin or e.first > k.last + margin
