@@ -90,8 +90,7 @@ def trend(run: Run) -> Estimate | None:
     """Slope of the judged loss at the end of the log, nats per 1,000 steps, negative when it falls."""
     if (j := judged(run)) is None:
         return None
-    part = curve_trend.tail(j.loss.step, j.loss.value)
-    found = curve_trend.trend(j.loss.step[part], j.loss.value[part])
+    found = curve_trend.at_end(j.loss.step, j.loss.value)
     return None if found is None else Estimate.normal(1000 * found.slope, 1000 * found.standard_error)
 
 
