@@ -25,7 +25,7 @@ CLOSE = 0.1  # nats between train and val: the number of the claim itself
 A100_FLOPS = 312e12  # dense bf16: what nanoGPT's mfu is a share of, whatever the card
 RTX_4070_FLOPS = 58.3e12  # dense bf16 with fp32 accumulation, the maker's sheet
 FINEWEB_PARQUET = 0.73e9  # GPT-2 tokens in one full file of FineWeb's 10BT sample, counted
-SEED_SD = (0.0013, 0.0019)  # nats, of the final val loss between seeds at 124 M parameters
+STILL_FALLS = 0.01  # nats for a doubling of the steps: less is a stall. Our choice
 
 
 def myths(run: Run) -> tuple[Myth, ...]:
@@ -99,7 +99,7 @@ def stalled(run: Run) -> str | None:
     if found is None or found.slope > -3 * found.standard_error:
         return None
     fell = -found.slope * math.log(2)
-    if early.value[0] - early.value[-1] < 5 * fell:
+    if fell < STILL_FALLS or early.value[0] - early.value[-1] < 5 * fell:
         return None
     return (
         f"A power law looks flat on a linear axis. From step {end / 2:,.0f} to {end:,.0f} the loss fell by {fell:.3f} "
@@ -154,7 +154,7 @@ def decent_mfu(run: Run) -> str | None:
 def beta2_dampens(run: Run) -> str | None:
     """A beta2 of 0.99 dampens the updates; 0.999 is the standard."""
     b = run.facts.beta2
-    if b is None or not 0.94 <= b < 0.999:
+    if b is None or not 0.97 <= b < 0.999:
         return None
     return (
         f"For language models 0.95 to 0.99 is the standard; {b:g} averages over {1 / (1 - b):,.0f} steps and "
@@ -164,7 +164,7 @@ def beta2_dampens(run: Run) -> str | None:
 
 def bias_off(run: Run) -> str | None:
     """bias=False over-regularises."""
-    if run.facts.bias is not False:
+    if run.facts.bias is not False or run.format != "nanogpt":
         return None
     return "It has no measurable effect on the loss at this size; it saves a little time."
 

@@ -20,9 +20,9 @@ import math
 import numpy as np
 
 from talweg import evidence, simulated
-from talweg.estimate import SD_80, Estimate
+from talweg.estimate import Estimate
 from talweg.finding import Finding, Remedy, missing
-from talweg.laws import annealing, forecast
+from talweg.laws import annealing, forecast, undertrained
 from talweg.run import Run
 from talweg.schedule import Schedule
 
@@ -34,10 +34,7 @@ MATERIAL = 0.01  # nats: 5 sd of a seed's effect on the final loss (0.0014 to 0.
 # Over 19 pairs of public runs of different length (25 M to 3 B parameters, 2 to 20 times as long) the law says
 # 1.17 times what was lost, sd 0.10: so it is divided by this. The error left is doubled for runs unlike those.
 BIAS, LAW_ERROR = 1.17, 0.2  # notes/calibration.md
-POWER_LAW_FROM = 10.0  # tokens a parameter at the end of the decay: the least of those pairs
 POWER_LAW_AREA = 1000.0  # S1 in steps: the same where the parameters are not known. The shortest of those pairs
-FLOOR, FLOOR_BYTES = 1.8, 4.5  # nats per token of that many bytes: E of Besiroglu et al. 2024, arXiv 2404.10102
-BETA, BETA_ERROR = 0.12, 0.25  # with its relative sd: runs of 0.2 M to 3 B parameters, 0.7 to 20 tokens a parameter
 
 
 def examine(run: Run) -> Finding:
@@ -91,7 +88,7 @@ def _is_power_law(run: Run, zero: float, area: float) -> bool:
     f = run.facts
     if f.parameters is None or f.tokens_per_step is None:
         return area >= POWER_LAW_AREA
-    return f.tokens_per_step * zero / f.parameters >= POWER_LAW_FROM
+    return f.tokens_per_step * zero / f.parameters >= undertrained.POWER_LAW_FROM
 
 
 def _by_own_law(
@@ -113,12 +110,7 @@ def _by_reducible_loss(run: Run, judged: evidence.Judged, zero: float, ratio: fl
     late = judged.loss.between(zero, math.inf)
     if not late:
         return None
-    floor = FLOOR * (run.facts.bytes_per_token or FLOOR_BYTES) / FLOOR_BYTES
-    reducible = max(float(np.median(late.value)) - floor, 0.0)
-    value, low, high = (
-        reducible * (1 - ratio**-beta) for beta in (BETA, *(BETA * (1 + s * SD_80 * BETA_ERROR) for s in (-1, 1)))
-    )
-    return Estimate(value, low, high)
+    return undertrained.fall(float(np.median(late.value)), ratio, run.facts.bytes_per_token)
 
 
 def _remedies(run: Run, cost: Estimate, end: float) -> tuple[Remedy, ...]:

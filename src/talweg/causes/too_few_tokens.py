@@ -19,7 +19,7 @@ import numpy as np
 
 from talweg import evidence, simulated
 from talweg.finding import Finding, Remedy, missing
-from talweg.laws import annealing, size
+from talweg.laws import annealing, size, undertrained
 from talweg.run import Run
 
 GROUP = "capacity"
@@ -41,7 +41,7 @@ def examine(run: Run) -> Finding:
     if d / n >= size.TOKENS_PER_PARAMETER:
         return Finding("absent", f"{ratio}: {size.TOKENS_PER_PARAMETER:.0f} or more")
     if reason := size.in_range(n, d):
-        return missing("parameters", because=f"{ratio}, but {reason}", would_narrow_nats=_by_own_law(run))
+        return missing("parameters", because=f"{ratio}, but {reason}", would_narrow_nats=_of_twice_the_steps(run, n, d))
     fall = _fall(run, judged)
     if fall is None:
         return missing("val_loss", because=f"{ratio}; the loss curve is too short to tell whether it still falls")
@@ -68,11 +68,13 @@ def _fall(run: Run, judged: evidence.Judged) -> tuple[float, float] | None:
     return float(late.value[:third].mean() - late.value[-third:].mean()), sd * math.sqrt(2 / third)
 
 
-def _by_own_law(run: Run) -> float | None:
-    """What twice the steps would give by the run's own fitted curve, where no size law reaches. Nats."""
+def _of_twice_the_steps(run: Run, n: float, d: float) -> float | None:
+    """What twice the steps would give, where no size law reaches. Nats."""
     fit = evidence.fit(run)
     if fit is None or not fit.schedule_known:
         return None
+    if d / n < undertrained.POWER_LAW_FROM:
+        return undertrained.fall(float(fit.loss_at(fit.end)[0]), 2.0, run.facts.bytes_per_token).value
     twice = annealing.Path(2 * fit.path.step, 2 * fit.path.area, fit.path.decayed)
     mean, _ = fit.law.difference(fit.path, fit.end, twice, 2 * fit.end)
     return max(0.0, mean)
