@@ -72,6 +72,8 @@ def test_a_length_in_tokens(tmp_path: Path) -> None:
     text = TOML.replace("steps = 1000", "tokens = 1_030_000", 1).replace('"wsd"', '"cosine"')
     facts = read_facts(written(tmp_path, text, "c.toml"))
     assert (facts.planned_steps, facts.decay_end_step) == (100, 80)
+    facts = read_facts(written(tmp_path, text.replace("end_share = 0.8", ""), "c.toml"))
+    assert (facts.planned_steps, facts.decay_end_step) == (100, None)  # the command line may have said another share
 
 
 def test_the_manifest(tmp_path: Path) -> None:
@@ -79,7 +81,7 @@ def test_the_manifest(tmp_path: Path) -> None:
     facts = read_facts(tmp_path)
     assert (facts.unique_tokens, facts.val_tokens, facts.val_documents) == (950_000, 10_000, 5)
     assert (facts.unigram_nats, facts.bigram_nats, facts.bytes_per_token) == (6.5, 4.25, 4.1)
-    assert (facts.vocabulary_size, facts.tokenizer, facts.dataset) == (8192, "bpe", tmp_path.name)
+    assert (facts.vocabulary_size, facts.tokenizer) == (8192, "bpe")
     assert facts.sources["unique_tokens"] == f"{tmp_path.name}/manifest.json"
 
 

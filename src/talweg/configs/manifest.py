@@ -35,7 +35,6 @@ def read(path: Path) -> Facts:
         bytes_per_token=_number(manifest.get("bytes_per_token")),
         vocabulary_size=tokenizer.get("vocabulary_size"),
         tokenizer=tokenizer.get("name"),
-        dataset=Path(path).absolute().parent.name or None,
     )
 
 

@@ -81,9 +81,10 @@ def _lengths(flat: dict[str, Any], values: dict[str, object]) -> dict[str, objec
     micro_batch, context = values.get("micro_batch"), values.get("context")
     if isinstance(micro_batch, int) and isinstance(context, int) and tokens_per_step:
         lengths["accumulation"] = max(1, math.ceil(tokens_per_step / (micro_batch * context)))
-    if isinstance(steps, int) and "schedule" in values and values["schedule"] != "constant":
-        end = round(steps * flat.get("schedule.end_share", 1.0))
+    # a share that is not stated is not assumed: an option on the command line may have set it
+    if isinstance(steps, int) and "schedule.end_share" in flat and values.get("schedule") != "constant":
+        end = round(steps * flat["schedule.end_share"])
         lengths["decay_end_step"] = end
-        if values["schedule"] == "wsd" and "schedule.decay_share" in flat:
+        if values.get("schedule") == "wsd" and "schedule.decay_share" in flat:
             lengths["decay_start_step"] = max(0, end - round(steps * flat["schedule.decay_share"]))
     return lengths
