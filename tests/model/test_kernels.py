@@ -86,6 +86,12 @@ def test_total_cross_entropy(chunk: int, monkeypatch: pytest.MonkeyPatch) -> Non
     assert_same(mine, plain, torch.randn(7, 5), 2 * torch.randn(12, 5))
 
 
+def test_a_token_held_impossible_has_its_finite_loss() -> None:
+    features, weight = torch.eye(2) * 200, torch.eye(2)
+    loss = kernels.total_cross_entropy(features, weight, torch.tensor([1, 1]))
+    assert loss.item() == pytest.approx(200)
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_causal_attention(dtype: torch.dtype, dropout: float, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,14 +139,14 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         B, S, D = x.shape
         H = self.shape.heads
-        q, k, v = self.qkv(x).view(B, S, 3, H, D // H).unbind(2)  # each B S H K
+        qk, v = torch.split(self.qkv(x).view(B, S, 3 * H, D // H), [2 * H, H], dim=2)
         if self.shape.positions == "rope":
             turn: Tensor = self.turn[:S]  # type: ignore[index]
-            q = kernels.normed_rotated(q, turn, normed=self.shape.qk_norm)
-            k = kernels.normed_rotated(k, turn, normed=self.shape.qk_norm)
+            qk = kernels.normed_rotated(qk, turn, normed=self.shape.qk_norm)
         elif self.shape.qk_norm:
-            q, k = kernels.rms_norm(q), kernels.rms_norm(k)
-        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # each B H S K
+            qk = kernels.rms_norm(qk)
+        q, k = qk.transpose(1, 2).chunk(2, dim=1)
+        v = v.transpose(1, 2)  # each B H S K
         y = kernels.causal_attention(q, k, v, self.shape.dropout if self.training else 0.0)
         return self.dropout(self.out(y.transpose(1, 2).reshape(B, S, D)))  # type: ignore[no-any-return]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from talweg.corpus.shards import Split
 from talweg.model.gpt import GPT
 
-BATCH_TOKENS = 8192  # in one forward pass, whatever the training's micro-batch, so that the value never depends on it
+LOGITS = 2**24  # at a time: 64 MB in fp32. Not the training's micro-batch, so that the value never depends on it
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ def text(split: Split, context: int, num_tokens: int) -> Text:
 
 def evaluate(model: GPT, text: Text, device: str, precision: Callable[[], AbstractContextManager[object]]) -> Loss:
     """Mean loss over all tokens of the text. Draws no random numbers, and leaves the model in training mode."""
-    batch = max(BATCH_TOKENS // text.inputs.shape[1], 1)
+    batch = max(LOGITS // (text.inputs.shape[1] * model.shape.vocabulary_size), 1)
     losses = []
     model.eval()
     with torch.inference_mode(), precision():

@@ -20,7 +20,7 @@ NUM_EVALUATIONS = 30  # our choice: enough points for a trend
 EVALUATION_SHARE = 0.15  # our choice: of the run's arithmetic that evaluations may take, before they get fewer
 MIN_EVALUATIONS = 12
 WARMUP_SHARE, MAX_WARMUP = 0.1, 300
-LOGITS_BYTES = 64 * 2**20  # our choice: one forward pass holds logits of at most this size
+LOGITS_BYTES = {"cpu": 2**26, "cuda": 2**30, "mps": 2**28}  # our choice: the logits that one forward pass holds
 VOCABULARY_MULTIPLE = 64  # matrix units work in tiles of this width; the padding tokens never occur
 
 
@@ -109,10 +109,11 @@ def _size(config: Config, manifest: Manifest, fill: Callable[[str, Any, str], No
             f"model.vocabulary_size = {vocabulary}, but the data have {own} tokens; leave it out or give at least {own}"
         )
     sequences = config.batch.tokens_per_step // config.model.context
-    fits = max(LOGITS_BYTES // (4 * vocabulary * config.model.context), 1)
+    room = LOGITS_BYTES[config.hardware.device]
+    fits = max(room // (4 * vocabulary * config.model.context), 1)
     parts = math.ceil(sequences / fits)
     micro_batch = math.ceil(sequences / parts)
-    reason = f"{parts} forward passes an update keep the logits of each under {LOGITS_BYTES >> 20} MiB"
+    reason = f"{parts} forward passes an update keep the logits of each under {room >> 20} MiB"
     fill("batch.micro_batch", micro_batch, reason)
 
 
