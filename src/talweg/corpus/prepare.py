@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,18 +176,22 @@ def _write(
     fresh[kept[np.unique(found.hashes[kept], return_index=True)[1]]] = True
     counts, done, total = Counts(tokenizer.vocabulary_size), 0.0, found.total_bytes / MEGABYTE
     tried = unfaithful = 0
-    for part in encoded(found.sources, tokenizer, os.cpu_count() or 1):
-        rows = slice(part.first, part.first + part.lengths.size)
-        side = assignment.side[rows]
-        for which, tally in tallies.items():
-            tokens = tally.add(part, side == which, fresh[rows])
-            if which == TRAIN:
-                counts.add(tokens)
-        tried, unfaithful = tried + 1, unfaithful + (not part.faithful)
-        done += float(part.num_bytes.sum()) / MEGABYTE
-        report("encoding", min(done, total), total)
-    report("counting", 0, 0)
-    return {"train": tallies[TRAIN].finished(), "val": tallies[VAL].finished()}, counts.entropies(), (unfaithful, tried)
+    with ExitStack() as failing:
+        for tally in tallies.values():
+            failing.callback(tally.writer.abandon)
+        for part in encoded(found.sources, tokenizer, os.cpu_count() or 1):
+            rows = slice(part.first, part.first + part.lengths.size)
+            side = assignment.side[rows]
+            for which, tally in tallies.items():
+                tokens = tally.add(part, side == which, fresh[rows])
+                if which == TRAIN:
+                    counts.add(tokens)
+            tried, unfaithful = tried + 1, unfaithful + (not part.faithful)
+            done += float(part.num_bytes.sum()) / MEGABYTE
+            report("encoding", min(done, total), total)
+        report("counting", 0, 0)
+        sides = {"train": tallies[TRAIN].finished(), "val": tallies[VAL].finished()}
+    return sides, counts.entropies(), (unfaithful, tried)
 
 
 def _warnings(
@@ -230,6 +234,8 @@ def _staging(out: Path) -> Iterator[Path]:
         out.mkdir(parents=True, exist_ok=True)
         for left in out.glob(f"{PARTIAL}*"):
             shutil.rmtree(left)
+        for file in out.glob(f".{manifests.FILE}.*.partial"):
+            file.unlink()
         stage = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=out))
         try:
             yield stage

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -130,6 +131,13 @@ class ShardWriter:
             last = min(int(np.searchsorted(ends, begin + room, side="left")) + 1, lengths.size)
             self._append(tokens[begin : int(ends[last - 1])], ends[done:last] - begin)
             done = last
+
+    def abandon(self) -> None:
+        """Let go of a shard that will not be finished, as when the disk is full."""
+        if self._file is not None:
+            with suppress(OSError):  # it was told already
+                self._file.close()
+            self._file = None
 
     def _append(self, tokens: NDArray[Any], ends: NDArray[np.int64]) -> None:
         if self._file is None:
