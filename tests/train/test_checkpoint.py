@@ -127,6 +127,23 @@ def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays_good(tiny_disk:
     assert read.state["step"] == 1
 
 
+def test_a_run_whose_disk_is_full_goes_on_exactly_when_there_is_room(configured: Make, tiny_disk: Path) -> None:
+    straight, filled = configured(run__name="straight"), configured(run__name="filled", run__out=str(tiny_disk))
+    list(train(straight))
+    with pytest.raises(InputError, match=r"could not be written: No space left on device"):
+        list(train(filled))
+    subprocess.run(["mount", "-o", "remount,size=3m", str(tiny_disk)], check=True)
+    list(train(filled))
+    assert same(weights(straight, 12), weights(filled, 12))
+    assert measured(log(straight)) == measured(log(filled))
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(configured: Make, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a file where the run folder should be")
+    with pytest.raises(InputError, match=r"a cannot be written: .*; give another run.out, or free some space"):
+        list(train(configured(run__name="a")))
+
+
 def test_a_file_that_may_not_grow_is_one_line_too(tmp_path: Path) -> None:
     checkpoints.save(tmp_path, small(1), keep=1)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -16,6 +16,7 @@ from talweg.train import loop, update
 from talweg.train.config import Config, load
 from talweg.train.evaluate import Loss
 from talweg.train.loop import train
+from talweg.train.start import begin
 
 Make = Callable[..., Config]
 
@@ -216,3 +217,15 @@ def test_the_folder_holds_the_configuration_as_given_and_as_resolved(configured:
     assert load(folder / "config.toml").model == config.model
     assert "# " in (folder / "config.resolved.toml").read_text()
     assert (folder / "tokenizer.json").is_file()
+
+
+def test_an_update_with_a_loss_that_is_not_finite_changes_nothing(configured: Make) -> None:
+    config = configured(run__name="a")
+    _, training, _ = begin(config)
+    before = {name: p.detach().clone() for name, p in training.model.named_parameters()}
+    for p in training.model.parameters():
+        p.grad = torch.ones_like(p)
+    update.apply(training, config, 1e-3, math.nan)
+    assert same(before, dict(training.model.named_parameters()))
+    assert (training.step, training.cursor, training.tokens) == (0, 0, 0)
+    assert all(p.grad is None for p in training.model.parameters())

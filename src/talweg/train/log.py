@@ -18,14 +18,15 @@ class Log:
 
     def __init__(self, path: Path, keep_bytes: int) -> None:
         """Keep the first `keep_bytes` of what is there, and go on after them."""
-        self._file = path.open("ab")
+        self._file = path.open("ab", buffering=0)  # a record that the disk refused is not tried again on closing
         self._file.truncate(keep_bytes)
 
     def write(self, record: Record) -> Record:
         """Append the record, and hand it on. Raises InputError when the disk cannot take it."""
+        line = (json.dumps(_plain(record), allow_nan=False) + "\n").encode()
         try:
-            self._file.write((json.dumps(_plain(record), allow_nan=False) + "\n").encode())
-            self._file.flush()
+            while line:
+                line = line[self._file.write(line) :]
         except OSError as error:
             raise InputError(
                 f"{self._file.name} could not be written: {error.strerror}; free some space and start again"

@@ -79,7 +79,12 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
     training = fresh(config)
     if saved:
         notes += _restore(plan, training, saved)
-    _write_folder(plan, given)
+    try:
+        _write_folder(plan, given)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written: {error.strerror}; give another run.out, or free some space"
+        ) from None
     return plan, training, tuple(notes)
 
 
