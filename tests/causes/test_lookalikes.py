@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from talweg import causes, evidence, simulated
-from talweg.causes import learning_rate_decayed_too_early
+from talweg.causes import learning_rate_decayed_too_early, repeated_data
 from talweg.finding import Finding
+from talweg.laws import repetition
 from talweg.run import Run, Series
 from talweg.schedule import Schedule
 from talweg.simulated import Array, healthy, with_losses
@@ -95,7 +96,8 @@ def _end_level(schedule: Schedule) -> float:
 @pytest.mark.parametrize("seed", range(4))
 def test_the_cost_of_an_early_end_holds_the_difference_to_the_twin(quarter: float, seed: int) -> None:
     end = int(10_000 * quarter)
-    run = healthy(rng(seed), schedule=Schedule("cosine", PEAK, 0.0, 100, end), eval_every=end // 25)
+    schedule = Schedule("cosine", PEAK, 0.0, 100, end)
+    run = healthy(rng(seed), schedule=schedule, eval_every=end // 25, tokens_per_parameter=90)
     truth = _end_level(Schedule("cosine", PEAK, 0.0, 100, end)) - _end_level(Schedule("cosine", PEAK, 0.0, 100, 10_000))
     found = examine("learning_rate_decayed_too_early", run)
     assert found.verdict == "present"
@@ -294,6 +296,13 @@ def test_a_text_that_nobody_counted_is_unknown_and_says_from_where_on_it_matters
     assert "no matter from" in found.because
 
 
+def test_the_count_from_which_repetition_matters_is_where_its_cost_is_material() -> None:
+    n, seen = 124e6, 5e9
+    enough = repeated_data._unique_enough(n, seen)
+    assert repetition.cost(n, enough, seen).value == pytest.approx(repeated_data.MATERIAL, rel=0.01)
+    assert repetition.cost(n, 1.1 * enough, seen).value < repeated_data.MATERIAL
+
+
 def test_dropout_that_may_protect_is_left_alone() -> None:
     many = stated(example("dropout_too_strong"), unique_tokens=1e9)
     assert examine("dropout_too_strong", many).verdict == "unknown"
@@ -352,7 +361,21 @@ def test_runs_that_only_fall_through_the_unigram_level_are_not_called(speed: flo
 
 def test_stuck_above_the_unigram_level_is_something_else() -> None:
     run = with_losses(example("context_ignored"), lambda step, value, name: value + 1.5)
-    assert examine("context_ignored", run).verdict == "unknown"
+    found = examine("context_ignored", run)
+    assert found.verdict == "unknown"
+    assert "not even token frequencies" in found.because
+
+
+def test_a_tail_that_moves_within_the_band_is_only_passing_through() -> None:
+    """From 0.3 nats above H1 to 0.1 below over the last half: a fifth of the way from H1 to H2."""
+
+    def passing(step: Array, value: Array, name: str) -> Array:
+        return np.where(step < 4800, value + 9, simulated.UNIGRAM + 0.3 - 0.4 * (step - 5000) / 5000)
+
+    quiet = with_losses(healthy(rng()), passing)
+    found = examine("context_ignored", quiet)
+    assert found.verdict == "unknown"
+    assert "still moving" in found.because
 
 
 def test_a_run_that_came_back_to_the_unigram_level_has_used_its_context() -> None:

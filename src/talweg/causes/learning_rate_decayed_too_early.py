@@ -6,7 +6,8 @@ zero add nothing to it. Against the same schedule stretched to the end of the pl
     cost = A (S1^-alpha - S1'^-alpha)           from 10 tokens a parameter on; nats per token
     cost = (L - E) (1 - (S1' / S1)^-beta)       below, where the curve is not yet a power law of S1
 
-    A, alpha: of this run's own curve, up to the end of its decay     L: level at the end     E = 1.8 nats, beta = 0.12
+    A, alpha: of this run's own curve, up to the end of its decay     L: level at the end     E: 1.8 nats     beta:
+    about 0.12
 
 Refuted by: the same configuration with the decay stretched to the last step ends no lower.
 Known problems: E and beta are for text of one language and about 4.5 bytes a token. Text that the longer schedule sees
@@ -85,10 +86,15 @@ def _cost(run: Run, judged: evidence.Judged, zero: float, end: float) -> Estimat
 
 
 def _is_power_law(run: Run, zero: float, area: float) -> bool:
+    per_parameter = _tokens_per_parameter(run, zero)
+    return area >= POWER_LAW_AREA if per_parameter is None else per_parameter >= undertrained.POWER_LAW_FROM
+
+
+def _tokens_per_parameter(run: Run, step: float) -> float | None:
     f = run.facts
     if f.parameters is None or f.tokens_per_step is None:
-        return area >= POWER_LAW_AREA
-    return f.tokens_per_step * zero / f.parameters >= undertrained.POWER_LAW_FROM
+        return None
+    return f.tokens_per_step * step / f.parameters
 
 
 def _by_own_law(
@@ -110,7 +116,8 @@ def _by_reducible_loss(run: Run, judged: evidence.Judged, zero: float, ratio: fl
     late = judged.loss.between(zero, math.inf)
     if not late:
         return None
-    return undertrained.fall(float(np.median(late.value)), ratio, run.facts.bytes_per_token)
+    per_parameter = _tokens_per_parameter(run, zero)
+    return undertrained.fall(float(np.median(late.value)), ratio, per_parameter, run.facts.bytes_per_token)
 
 
 def _remedies(run: Run, cost: Estimate, end: float) -> tuple[Remedy, ...]:

@@ -74,7 +74,7 @@ def _of_twice_the_steps(run: Run, n: float, d: float) -> float | None:
     if fit is None or not fit.schedule_known:
         return None
     if d / n < undertrained.POWER_LAW_FROM:
-        return undertrained.fall(float(fit.loss_at(fit.end)[0]), 2.0, run.facts.bytes_per_token).value
+        return undertrained.fall(float(fit.loss_at(fit.end)[0]), 2.0, d / n, run.facts.bytes_per_token).value
     twice = annealing.Path(2 * fit.path.step, 2 * fit.path.area, fit.path.decayed)
     mean, _ = fit.law.difference(fit.path, fit.end, twice, 2 * fit.end)
     return max(0.0, mean)

@@ -4,22 +4,28 @@ Below about ten tokens a parameter a curve is not yet a power law of the gathere
 to it says too little (by 2.5 times at 0.7 tokens a parameter). What is left above the entropy E of the text falls
 slowly and much alike in all runs:
 
-    L(S) - E = (L - E) (S / S_now)^-beta        S: steps times learning rate; annealed alike; nats per token
+    L(S) - E = (L - E) (S / S_now)^-beta,   beta = 0.115 (D / N)^-0.11
 
-beta between annealed ends of runs that differ in their length alone: 0.11 to 0.14 at 0.7 to 4.5 tokens a parameter (0.2
-to 0.7 M parameters), 0.08 to 0.12 at 10, 0.05 to 0.10 beyond (190 M to 3 B parameters). notes/calibration.md
+S: steps times learning rate, annealed alike; D, N: tokens seen now and parameters; nats per token. Found between the
+annealed ends of runs that differ in their length alone, within 20 %: 0.2 to 1.3 M parameters at 0.3 to 4.5 tokens a
+parameter, 190 M to 3 B at 10 to 40 (notes/calibration.md).
 """
 
 from talweg.estimate import SD_80, Estimate
 
 POWER_LAW_FROM = 10.0  # tokens a parameter: from here on a run's own curve is fitted well
 FLOOR, FLOOR_BYTES = 1.8, 4.5  # nats per token of that many bytes: E of Besiroglu et al. 2024, arXiv 2404.10102
-BETA, BETA_ERROR = 0.12, 0.25  # and its relative sd
+BETA, BETA_SLOPE = 0.115, -0.11
+BETA_ERROR = 0.2  # relative sd
 
 
-def fall(loss: float, ratio: float, bytes_per_token: float | None = None) -> Estimate:
-    """Nats that the loss, annealed at `loss` now, falls by when steps times learning rate grow `ratio` times."""
+def fall(loss: float, ratio: float, tokens_per_parameter: float | None, bytes_per_token: float | None) -> Estimate:
+    """Nats that the loss, annealed at `loss` now, falls by when steps times learning rate grow `ratio` times.
+
+    What is not known is taken for 1 token a parameter and 4.5 bytes a token.
+    """
     floor = FLOOR * (bytes_per_token or FLOOR_BYTES) / FLOOR_BYTES
+    beta = BETA * (tokens_per_parameter or 1.0) ** BETA_SLOPE
     reducible = max(loss - floor, 0.0)
-    low, value, high = (reducible * (1 - ratio ** -(BETA * (1 + s * SD_80 * BETA_ERROR))) for s in (-1, 0, 1))
+    low, value, high = (reducible * (1 - ratio ** -(beta * (1 + s * SD_80 * BETA_ERROR))) for s in (-1, 0, 1))
     return Estimate(value, low, high)
