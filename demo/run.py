@@ -37,7 +37,7 @@ def main() -> int:
 
     heading("2/5", "parquet to tokens")
     talweg(
-        "prepare", f"{RUNS / 'text.parquet'}", "--out", f"{DATA}", "--vocabulary-size", "4096", "--val-share", "0.05"
+        "prepare", f"{RUNS / 'text.parquet'}", "--out", f"{DATA}", "--vocabulary-size", "2048", "--val-share", "0.03"
     )
 
     heading("3/5", "a sound run")

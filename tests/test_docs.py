@@ -81,7 +81,9 @@ def test_readme_commands_run(tmp_path: Path) -> None:
         program, *words = command.split()
         if program == "make":
             assert set(words) <= targets, command
-        elif program == "talweg" and not any(word in command for word in ("runs/", "web/", "talweg train")):
+        elif program == "talweg" and not any(
+            word in command for word in ("runs/", "web/", "talweg train", "train.log")
+        ):
             done = subprocess.run(
                 command, shell=True, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True
             )
@@ -89,23 +91,6 @@ def test_readme_commands_run(tmp_path: Path) -> None:
             assert done.stderr == "", command
             ran += 1
     assert ran >= 3
-
-
-def test_readme_shows_what_the_command_prints() -> None:
-    """The answer that the README shows is the one that the program gives."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = readme.partition("<!-- answer -->\n```text\n")[2].partition("\n```")[0]
-    assert shown, "the README has lost its answer"
-    done = subprocess.run(
-        [sys.executable, "-m", "talweg", "diagnose", "docs/example/log.jsonl"],
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": "100"},
-        capture_output=True,
-        text=True,
-    )
-    assert [line.rstrip() for line in done.stdout.strip().splitlines()] == [
-        line.rstrip() for line in shown.splitlines()
-    ]
 
 
 # --- the worked examples of CONTRIBUTING.md, installed as a stranger's package would be

@@ -91,6 +91,8 @@ def train(config: Path, /, *, overrides: Sequence[str] = ()) -> int:
     with Training() as progress:
         for record in train_records(settings):
             progress.update(record)
+            if "signal" in record:  # the person wants out, and the run is saved
+                return INTERRUPTED
     diagnosis = _diagnosis(str(folder))
     _show(diagnosis)
     with contextlib.suppress(ModuleNotFoundError, InputError):  # no report extra, no page
