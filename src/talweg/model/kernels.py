@@ -17,11 +17,11 @@ CHUNK = 2**19  # logits that are turned into probabilities at a time: 2 MB, the 
 
 
 def rms_norm(x: Tensor) -> Tensor:
-    """x / sqrt(mean(x^2) + epsilon) over the last axis, in the dtype of autocast (Zhang and Sennrich 2019, no gain).
+    """x / sqrt(mean(x^2) + epsilon) over the last axis (Zhang and Sennrich 2019), without a gain.
 
     A gain would be redundant: the matrix that reads the result can hold it.
     """
-    return _RmsNorm.apply(x, compute_dtype(x))  # type: ignore[no-any-return, no-untyped-call]
+    return _RmsNorm.apply(x)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def relu2(x: Tensor) -> Tensor:
@@ -50,19 +50,17 @@ class _RmsNorm(torch.autograd.Function):
     """y = r x with r = 1 / sqrt(mean(x^2) + epsilon);  dx = r (g - y mean(g y))."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, dtype: torch.dtype) -> Tensor:
-        r = inverse_rms(x)
-        y = (x * r).to(dtype)
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        r = inverse_rms(x).to(x.dtype)
+        y = x * r
         ctx.save_for_backward(y, r)
-        ctx.dtype = x.dtype
         return y
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (g,), (y, r) = gradients, ctx.saved_tensors
-        along = (g * y).mean(-1, keepdim=True, dtype=torch.float32)
-        across = torch.addcmul(g.to(ctx.dtype), y.to(ctx.dtype), along, value=-1)
-        return torch.mul(across, r), None
+        across = torch.addcmul(g, y, (g * y).mean(-1, keepdim=True), value=-1)
+        return torch.mul(across, r)
 
 
 def inverse_rms(x: Tensor) -> Tensor:
