@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from talweg.curve.excursions import excursions
 from talweg.curve.minimum import minimum
 from talweg.curve.points import Array, finite
+from talweg.curve.smooth import running_median
 from talweg.curve.stretches import constant, not_finite
 
 SIGNIFICANT = 3.0  # normal sd, after the correction for the number of places looked at: 0.13 % a curve
@@ -67,8 +68,7 @@ def _diverged(x: Array, y: Array) -> CurveEvent | None:
     low = minimum(x, y)
     if low is None or not low.significant or low.rise_since < DIVERGED_SD * low.rise_standard_error:
         return None
-    before = y[x <= low.step]
-    fallen = float(np.median(before[: max(1, before.size // 20)])) - low.value
+    fallen = float(running_median(y[x <= low.step]).max()) - low.value
     if low.rise_since < DIVERGED * fallen:
         return None
     below = np.flatnonzero(y <= low.value + 0.1 * low.rise_since)

@@ -27,7 +27,7 @@ FREEDOM = 8.0  # tails of training noise. Calibrated on public logs: tests/curve
 MOST = 200  # places of one kind in one look, the largest first
 FEWEST = 16  # bins
 AROUND = 48  # bins in a block from which the scatter is taken
-UNLIKE = 2.5  # times what happens in the five bins before and after
+UNLIKE = 3.0  # times what happens in the five bins before and after
 SHARP = 0.6  # of a jump that must pass between neighbours
 STAYS = 0.3  # of a departure: with less left it has come back
 OFFSET = 5.0  # standard errors by which lines before and after a spike must miss each other. Our choice
@@ -140,20 +140,26 @@ def _jump(x: Array, y: Array, look: _Look, i: int) -> Excursion | None:
     left = sign * (look.middle[after] - look.middle[i - 2] - expected)
     stays = float(np.median(left[left.size // 2 :]))
     if stays < STAYS * abs(size):
-        back = np.flatnonzero(left < STAYS * abs(size))
-        last = int(after[back[0]]) if back.size else int(after[-1])
-        return Excursion("spike", *look.points(i + 1, max(last - 1, i + 1)), look.width, size, 0.0)
+        top = int(np.argmax(left))
+        onset = int(np.flatnonzero(left >= STAYS * left[top])[0])
+        back = np.flatnonzero(left[top:] < STAYS * abs(size))
+        end = top + int(back[0]) - 1 if back.size else left.size - 1
+        points = look.points(int(after[onset]), int(after[max(end, onset)]))
+        return Excursion("spike", *points, look.width, size, 0.0)
     first, last = look.points(i, i + 1)
     if sign > 0:
-        top = float(look.bins[i + 1 : i + 7].max() - look.middle[i - 2])
-        kind = "spike_not_recovered" if top > 2 * stays else "rise"
+        highest = float(look.bins[i + 1 : i + 7].max() - look.middle[i - 2])
+        kind = "spike_not_recovered" if highest > 2 * stays else "rise"
         return Excursion(kind, first, last, look.width, stays, 0.0)
+    if i < 9:  # no jump before it to compare with
+        return None
     alone = abs(size) > UNLIKE * max(-float(look.jump[i - 5]), -float(look.jump[min(i + 5, look.jump.size - 1)]), 0.0)
     return Excursion("drop", first, last, look.width, -stays, 0.0) if alone and _sharp(x, y, look, i) else None
 
 
 def _settled(x: Array, y: Array, e: Excursion) -> Excursion:
     """The spike, or where lines before and well after it do not meet, what has stayed of it."""
+    e = replace(e, last=_end(y, e))
     length = e.last - e.first + 1
     far = max(20, 2 * length)
     before = slice(max(0, e.first - far), e.first)
@@ -163,9 +169,19 @@ def _settled(x: Array, y: Array, e: Excursion) -> Excursion:
     if old is None or new is None or new.num < 8 or old.num < 8:
         return e
     stays = new.value - old.value
+    if new.slope < 0:  # still on its way back: what is left at the end counts
+        stays = min(stays, new.value + new.slope * float(x[after][-1] - at) - old.value)
     error = math.hypot(old.value_error, new.value_error, old.bend_in_value, new.bend_in_value)
     lasting = stays > max(OFFSET * error, LITTLE * e.size)
     return replace(e, kind="spike_not_recovered", size=stays) if lasting else e
+
+
+def _end(y: Array, e: Excursion) -> int:
+    """The last point before the running median comes back to within STAYS of the spike's size."""
+    before = float(np.median(y[max(0, e.first - 10) : max(e.first, 1)]))
+    after = running_median(y[e.last + 1 : e.last + 1 + max(20, int(BACK_WITHIN * y.size))])
+    back = np.flatnonzero(after < before + STAYS * e.size)
+    return e.last + int(back[0]) if back.size else e.last
 
 
 def _sharp(x: Array, y: Array, look: _Look, i: int) -> bool:

@@ -44,7 +44,7 @@ def minimum(step: ArrayLike, value: ArrayLike, sd: float = 0.0) -> Minimum | Non
         rise_standard_error = se t_nu(FALSE_ALARM / (M - 1)) / SIGNIFICANT         t_nu: upper quantile of Student's t
 
     Measured false alarms at SIGNIFICANT on curves that only fall, or are flat, with noise of lag-1 correlation 0 to
-    0.9 and 8 to 2,000 points, sd measured: 0.24 % of 29,250; worst 2.5 %, where 200 points of correlation 0.9 leave ten
+    0.9 and 8 to 2,000 points, sd measured: 0.21 % of 29,250; worst 2.2 %, where 200 points of correlation 0.9 leave ten
     independent ones, else at most 0.8 %. tests/curve/test_minimum.py repeats a part.
     """
     x, y = finite(step, value)

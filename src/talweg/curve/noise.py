@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from talweg.curve.normal import cumulative
 from talweg.curve.points import Array, finite
+from talweg.curve.smooth import without_outliers
 
 FEWEST = 6
 PIECES = 4  # the last half is followed by this many parabolas. Our choice: see tests/curve/test_noise.py
@@ -47,8 +48,9 @@ def noise(step: ArrayLike, value: ArrayLike) -> Noise | None:
     if y.size < FEWEST:
         return None
     late = y[-max(y.size // 2, min(y.size, 8)) :]
+    late = late - np.median(late)  # a huge offset would cost the digits of the noise
     length = min(max(late.size // PIECES, min(late.size, 16)), LONGEST_PIECE)
-    residual = _residuals(late, length)
+    residual = _residuals(without_outliers(late), length)
     deviation = MAD_TO_SD * float(np.median(np.abs(residual)))
     ratio, share = _expected(length)
     lag1 = _lag1(residual, deviation, ratio)
@@ -67,7 +69,6 @@ def noise(step: ArrayLike, value: ArrayLike) -> Noise | None:
 def _residuals(late: Array, length: int) -> Array:
     """(pieces, length) residuals of (T,) finite values about one parabola for each piece; the oldest left over."""
     pieces = late[late.size % length :].reshape(-1, length)
-    pieces = pieces - np.median(pieces, axis=1, keepdims=True)  # a huge offset would cost the digits of the noise
     basis = _basis(length)
     return np.asarray(pieces - (pieces @ basis) @ basis.T)
 

@@ -31,7 +31,7 @@ def smooth(step: ArrayLike, value: ArrayLike) -> Array:
         return np.full(steps.size, offset)
     place = _places(x.size)
     first, last = _windows(x, place)
-    level = offset + _local_lines(x, _without_outliers(y - offset), place, first, last)
+    level = offset + _local_lines(x, without_outliers(y - offset), place, first, last)
     return np.asarray(np.interp(steps, x[place], level))
 
 
@@ -55,8 +55,8 @@ def _windows(x: Array, place: Places) -> tuple[Places, Places]:
     return np.maximum(first, 0), np.minimum(last, x.size)
 
 
-def _without_outliers(y: Array) -> Array:
-    """y with single points pulled to within CLIP robust sd of the median of the five about them."""
+def without_outliers(y: Array) -> Array:
+    """y with single points pulled to within CLIP robust sd of the median of five about them; bends and jumps pass."""
     middle = running_median(y)
     off = y - middle
     sd = MAD_TO_SD * float(np.median(np.abs(off)))

@@ -10,6 +10,8 @@ from talweg.curve.points import Array
 
 FEWEST = 5  # identical values in a row that are looked at
 NEIGHBOURS = 50  # pairs either side from which the chance of two identical neighbours is counted
+SURE = 2.0  # standard errors by which that chance may be larger than counted
+ROUNDED = 4.5  # printed digits that the values around span: fewer tell nothing of equal ones
 MOST = 1000  # stretches that are judged, the longest first
 
 
@@ -29,17 +31,29 @@ def not_finite(step: Array, value: Array) -> list[tuple[float, float]]:
 def constant(y: Array) -> list[tuple[int, int, float]]:
     """First and last index of stretches of one number, with their significance in normal sd.
 
-    Printed digits make neighbours equal by chance, with a probability p that is counted around the stretch. A stretch
+    Printed digits make neighbours equal by chance, with a probability p that is counted around the stretch (and
+    taken SURE errors larger). A stretch
     of L values anywhere among T then has the chance T p^(L-1).
     """
-    equal = y[1:] == y[:-1]
+    change = np.abs(np.diff(y))
+    equal = change == 0
+    digit = float(change[~equal].min()) if not equal.all() else 0.0
     longest = sorted((r for r in runs(equal) if r[1] - r[0] + 1 >= FEWEST), key=lambda r: r[0] - r[1])[:MOST]
     found = []
     for a, b in longest:
-        around = np.concatenate([equal[max(0, a - NEIGHBOURS) : a], equal[b : b + NEIGHBOURS]])
-        chance = (int(around.sum()) + 1) / (around.size + 2)
-        if around.size < FEWEST:  # nearly the whole curve
-            chance = 0.0
+        before, after = slice(max(0, a - NEIGHBOURS), a), slice(b + 1, b + 1 + NEIGHBOURS)
+        chance = _chance(np.concatenate([equal[before], equal[b : b + NEIGHBOURS]]))
+        values = np.concatenate([y[before], y[after]])
+        if values.size and 0 < float(values.max() - values.min()) < ROUNDED * digit:
+            chance = max(chance, 0.99)  # the digits hide the noise: which values are alike depends on the level
         tail = math.log(y.size) + (b - a) * math.log(chance) if chance > 0 else -math.inf
         found.append((a, b, math.inf if tail < -700 else quantile_of_tail(min(math.exp(min(tail, 0.0)), 0.5))))
     return found
+
+
+def _chance(equal: NDArray[np.bool_]) -> float:
+    """That two neighbours are equal, from the pairs around a stretch; 0 when it is nearly the whole curve."""
+    if equal.size < FEWEST:
+        return 0.0
+    chance = (int(equal.sum()) + 1) / (equal.size + 2)
+    return min(1.0, chance + SURE * math.sqrt(chance * (1 - chance) / (equal.size + 2)))

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from talweg.curve import line
 from talweg.curve.noise import noise
 from talweg.curve.points import Array, binned, finite
+from talweg.curve.smooth import without_outliers
 
 FEWEST = 5  # points of a tail, where the curve has them: fewer leave the noise itself unknown
 INDEPENDENT = 5.0  # and independent points of it
@@ -26,7 +27,6 @@ MISFIT = 1.5  # sd of chi squared by which the pieces may scatter more than nois
 PIECES = 10
 SHORTER = 0.85  # from one window to the next
 BINS = 1024
-CLIP = 4.0  # robust sd from the running median beyond which a single point is pulled in
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _length(x: Array, y: Array) -> int:
     inflation = bx.size / scatter.num_effective
     least = min(math.ceil(max(FEWEST, INDEPENDENT * inflation)), bx.size)
     error = scatter.sd * math.sqrt(inflation)
-    parabola = _parabola(bx, _without_outliers(by, scatter.sd), error, least)
+    parabola = _parabola(bx, without_outliers(by - by[-1]), error, least)
     longest = least if parabola is None else _nearly_straight(bx, parabola, error, least)
     return min(longest * width, x.size)
 
@@ -151,12 +151,3 @@ def _nearly_straight(x: Array, p: _Parabola, error: float, least: int) -> int:
             return num
         size *= SHORTER
     return least
-
-
-def _without_outliers(y: Array, sd: float) -> Array:
-    """y with single points pulled towards the median of the seven about them; a bend or a jump passes."""
-    if y.size < 7 or sd == 0:
-        return np.asarray(y - y[-1])
-    padded = np.concatenate([y[3:0:-1], y, y[-2:-5:-1]])
-    middle = np.median(np.lib.stride_tricks.sliding_window_view(padded, 7), axis=1)
-    return np.asarray(np.clip(y, middle - CLIP * sd, middle + CLIP * sd) - y[-1])
