@@ -107,7 +107,7 @@ def diagnose(run: Run) -> Diagnosis:
     return Diagnosis(
         run=run,
         state=state,
-        headline=_headline(state, why, present),
+        headline=_headline(state, why, present, sum(c.finding.verdict == "unknown" for c in causes)),
         now=now,
         expected=_expected(run),
         forecast=None if state in ("broken", "diverged") else _forecast(run),
@@ -239,14 +239,19 @@ OPENING = {
 FAULTS = {"optimization", "numerics", "implementation"}  # groups whose causes mean that something is broken
 
 
-def _headline(state: State, why: str, present: list[Cause]) -> str:
+def _headline(state: State, why: str, present: list[Cause], num_unknown: int) -> str:
     """The verdict in a sentence or two."""
     opening = OPENING[state] + (f": {why}" if state in ("broken", "too_short") else "") + "."
     if state == "broken":
         return opening
     if not present:
-        return opening + ("" if state == "too_short" else " No cause of the catalogue is present.")
-    leading = present[0]
+        silent = f"; {num_unknown} could not be judged" if num_unknown else ""
+        return opening + ("" if state == "too_short" else f" No cause of the catalogue is present{silent}.")
+    costly = [cause for cause in present if cause.finding.nats is None or cause.finding.nats.value > 0]
+    if not costly:
+        names = ", ".join(cause.name.replace("_", " ") for cause in present)
+        return f"{opening} Nothing costs loss; what is measured is not sure: {names}."
+    leading = costly[0]
     cost = f", {leading.finding.nats.value:.2f} nats" if leading.finding.nats else ""
     words = leading.name.replace("_", " ")
     sound = "" if any(cause.group in FAULTS for cause in present) else " Nothing is broken;"
