@@ -28,6 +28,7 @@ CLASSIC = {
     "model.norm": "layernorm",
     "model.positions": "learned",
     "model.activation": "gelu",
+    "model.initialisation": "gpt2",
     "model.qk_norm": False,
     "model.bias": True,
 }

@@ -10,7 +10,14 @@ from talweg.model.gpt import GPT, Shape
 
 MODERN = Shape(layers=2, heads=2, width=32, context=16, vocabulary_size=256)
 CLASSIC = replace(
-    MODERN, norm="layernorm", positions="learned", activation="gelu", qk_norm=False, bias=True, dropout=0.1
+    MODERN,
+    norm="layernorm",
+    positions="learned",
+    activation="gelu",
+    qk_norm=False,
+    initialisation="gpt2",
+    bias=True,
+    dropout=0.1,
 )
 FORMS = pytest.mark.parametrize("shape", [MODERN, CLASSIC], ids=["modern", "classic"])
 
@@ -92,6 +99,13 @@ def test_projections_into_the_residual_stream_start_smaller() -> None:
     out, into = model.blocks[0].feed_forward.out.weight, model.blocks[0].feed_forward.into.weight
     assert into.std().item() == pytest.approx(0.02, rel=0.05)
     assert out.std().item() == pytest.approx(0.02 / 4, rel=0.05)  # 1 / sqrt(2 x 8)
+
+
+def test_every_block_begins_as_the_identity() -> None:
+    x = torch.randn(1, 16, 32)
+    assert torch.equal(GPT(MODERN).blocks[1](x), x)
+    assert not torch.equal(GPT(replace(MODERN, initialisation="gpt2")).blocks[1](x), x)
+    assert GPT(MODERN).blocks[1].feed_forward.into.weight.std().item() == pytest.approx(32**-0.5, rel=0.05)
 
 
 def test_dropout_acts_in_training_only() -> None:

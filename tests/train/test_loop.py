@@ -190,6 +190,7 @@ def test_a_run_in_bf16_learns_like_one_in_fp32(configured: Make, form: str) -> N
         "model__norm": "layernorm",
         "model__positions": "learned",
         "model__activation": "gelu",
+        "model__initialisation": "gpt2",
         "model__bias": True,
     }
     changes = {"model__dropout": 0.0, "model__qk_norm": form == "modern", **(classic if form == "classic" else {})}

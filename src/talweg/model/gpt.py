@@ -3,8 +3,11 @@
 Axes: B batch, S position, D width, V vocabulary, H heads, K width of one head (D / H).
 
 Options of `Shape` give the classic GPT-2 form (layernorm, learned positions, gelu, bias, dropout) and a modern one
-(rmsnorm, rope, qk_norm, relu2). Weights are initialised as in GPT-2 (Radford et al. 2019): N(0, 0.02), the projections
-that write into the residual stream scaled by 1 / sqrt(2 layers).
+(rmsnorm, rope, qk_norm, relu2). Initial weights:
+
+    gpt2      N(0, 0.02); the projections that write into the residual stream / sqrt(2 layers) (Radford et al. 2019)
+    zero_out  embeddings N(0, 0.02), matrices N(0, 1 / sqrt(inputs)), those projections zero, so that every block
+              begins as the identity (Zhang et al. 2019)
 """
 
 import math
@@ -34,6 +37,7 @@ class Shape:
     positions: Literal["rope", "learned"] = "rope"
     activation: Literal["relu2", "gelu"] = "relu2"
     qk_norm: bool = True
+    initialisation: Literal["zero_out", "gpt2"] = "zero_out"
     tied_head: bool = True
     bias: bool = False
     dropout: float = 0.0
@@ -103,10 +107,15 @@ class GPT(nn.Module):
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
             elif parameter.ndim == 2:
-                into_residual = name.endswith(("attention.out.weight", "feed_forward.out.weight"))
-                nn.init.normal_(
-                    parameter, std=INITIAL_SD / math.sqrt(2 * self.shape.layers) if into_residual else INITIAL_SD
-                )
+                nn.init.normal_(parameter, std=self._initial_sd(name, parameter))
+
+    def _initial_sd(self, name: str, parameter: Tensor) -> float:
+        into_residual = name.endswith(("attention.out.weight", "feed_forward.out.weight"))
+        if self.shape.initialisation == "gpt2":
+            return INITIAL_SD / math.sqrt(2 * self.shape.layers) if into_residual else INITIAL_SD
+        if into_residual:
+            return 0.0
+        return 1 / math.sqrt(parameter.shape[1]) if name.startswith("blocks.") else INITIAL_SD
 
 
 class Block(nn.Module):

@@ -40,7 +40,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """One decoder-only GPT. The defaults are the modern form; norm, positions and activation give the classic one."""
+    """One decoder-only GPT. The defaults are the modern form; layernorm, learned, gelu, gpt2, bias are the classic one."""
 
     layers: int = 4
     heads: int = 4
@@ -51,6 +51,7 @@ class ModelConfig:
     positions: Literal["rope", "learned"] = "rope"
     activation: Literal["relu2", "gelu"] = "relu2"
     qk_norm: bool = True
+    initialisation: Literal["zero_out", "gpt2"] = "zero_out"  # zero_out: each block begins as the identity
     tied_head: bool = True
     bias: bool = False
     dropout: float = 0.0
