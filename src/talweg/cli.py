@@ -82,6 +82,9 @@ def train(config: Path, /, *, overrides: Sequence[str] = ()) -> int:
     Args:
         config: the TOML file
     """
+    # Read when torch is imported. Threads that wait by spinning steal the time of those that work: on two busy cores
+    # a model of 1 M parameters made 20,700 tokens a second with this, 13,900 without (1 thread: 18,800).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from talweg.progress import Training
     from talweg.train.config import load
     from talweg.train.loop import train as train_records
