@@ -57,7 +57,7 @@ def test_every_document_is_there_once_and_the_manifest_counts_them(web: Path, tm
     data = tmp_path / "data"
     written = prepare([web], data, tokenizer=tokenizer, vocabulary_size=500, val_share=0.1, seed=3)
     assert manifest.read(data) == written
-    source = [t for s in parquet.sources([web]) for _, b in parquet.columns(s, s.column) for t in parquet.texts(b)[0]]
+    source = [t for s in parquet.sources([web]) for _, b in parquet.columns(s, s.column) for t in parquet.texts(b)]
     train, val = documents(data, "train"), documents(data, "val")
     in_both = written.split.documents_in_both
     assert len(train) + len(val) + in_both == len(source) - written.split.empty_documents == 698

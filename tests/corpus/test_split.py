@@ -85,6 +85,13 @@ def test_what_is_too_coarse_is_passed_over(tmp_path: Path, columns: tuple[str, .
     assert 0.03 < found.num_bytes[assignment.side == VAL].sum() / found.total_bytes < 0.08
 
 
+def test_validation_of_a_single_group_is_not_taken(tmp_path: Path) -> None:
+    table = [{"text": f"page {i:04}", "url": f"http://host{i % 20}/{i}"} for i in range(400)]
+    assert split(surveyed(tmp_path, table), 0.05).facts.group_by == "url"
+    facts = split(surveyed(tmp_path, table), 0.1).facts
+    assert (facts.group_by, facts.val_groups) == ("host of url", 2)
+
+
 def test_a_host_is_the_same_however_it_is_written(tmp_path: Path) -> None:
     urls = [
         "https://www.Example.org/a",

@@ -13,8 +13,7 @@ from talweg.corpus import parquet
 from talweg.corpus.parquet import Source
 from talweg.corpus.tokenizer import Tokenizer
 
-CHUNK_ROWS = 250  # documents that one thread encodes at once
-CHUNKS_AHEAD = 4  # read and waiting for each thread
+BATCHES_AHEAD = 3  # read, and waiting or at work, for each thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +32,9 @@ def encoded(sources: Iterable[Source], tokenizer: Tokenizer, threads: int) -> It
     waiting: deque[Future[Encoded]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for first, strings in _chunks(sources):
+            for first, strings in _batches(sources):
                 waiting.append(pool.submit(_encode, first, strings, tokenizer))
-                while len(waiting) >= threads * CHUNKS_AHEAD:
+                while len(waiting) >= threads * BATCHES_AHEAD:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -44,22 +43,21 @@ def encoded(sources: Iterable[Source], tokenizer: Tokenizer, threads: int) -> It
                 future.cancel()
 
 
-def _chunks(sources: Iterable[Source]) -> Iterator[tuple[int, Any]]:
+def _batches(sources: Iterable[Source]) -> Iterator[tuple[int, Any]]:
     before = 0
     for source in sources:
         for first, strings in parquet.columns(source, source.column):
-            for start in range(0, len(strings), CHUNK_ROWS):
-                yield before + first + start, strings.slice(start, CHUNK_ROWS)
+            yield before + first, strings
         before += source.rows
 
 
 def _encode(first: int, strings: Any, tokenizer: Tokenizer) -> Encoded:
-    texts, num_bytes = parquet.texts(strings)
-    documents = tokenizer.encode_batch(texts)
-    lengths = np.array([tokens.size + 1 for tokens in documents], dtype=np.int64)
-    ends = np.cumsum(lengths)
-    tokens = np.empty(int(ends[-1]), dtype=tokenizer.dtype)
-    for document, end in zip(documents, ends.tolist(), strict=True):
-        tokens[end - 1 - document.size : end - 1] = document
-    tokens[ends - 1] = tokenizer.separator_id
-    return Encoded(first, tokens, lengths, num_bytes, tokenizer.decode(documents[0].tolist()) == texts[0])
+    data, ends = parquet.raw(strings)
+    try:
+        tokens, lengths = tokenizer.encode_documents(data, ends)
+    except UnicodeDecodeError:
+        data, ends = parquet.raw(parquet.repaired(strings))
+        tokens, lengths = tokenizer.encode_documents(data, ends)
+    text = data[ends[0] : ends[1]].tobytes().decode("utf-8")
+    faithful = tokenizer.decode(tokens[: lengths[0] - 1].tolist()) == text
+    return Encoded(first, tokens, lengths, np.diff(ends), faithful)

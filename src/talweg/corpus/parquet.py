@@ -14,7 +14,7 @@ from talweg.corpus.manifest import Input
 from talweg.errors import InputError
 
 TEXT_COLUMNS = ("text", "content")
-BATCH_ROWS = 1000  # FineWeb's row group: a few megabytes of text
+BATCH_BYTES, BATCH_ROWS = 4_000_000, 10_000  # read at once: about so much text, and no more rows than this
 GLOB_CHARACTERS = "*?["
 # Two texts are the same document when they differ in nothing but white space and the case of ASCII letters.
 LOWER_CASE = bytes(ord(chr(byte).lower()) if byte < 128 else byte for byte in range(256))
@@ -114,13 +114,14 @@ def columns(source: Source, name: str, rows: NDArray[np.bool_] | None = None) ->
 
     try:
         with pq.ParquetFile(source.path, pre_buffer=False) as file:
-            counts = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-            starts = np.cumsum([0, *counts])
+            end = 0
             for group in range(file.num_row_groups):
-                first = int(starts[group])
-                if rows is not None and not rows[first : int(starts[group + 1])].any():
+                facts = file.metadata.row_group(group)
+                first, end = end, end + facts.num_rows
+                if rows is not None and not rows[first:end].any():
                     continue
-                for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=[name]):
+                size = min(max(BATCH_BYTES * facts.num_rows // max(facts.total_byte_size, 1), 1), BATCH_ROWS)
+                for batch in file.iter_batches(size, row_groups=[group], columns=[name]):
                     yield first, _strings(batch.column(0))
                     first += batch.num_rows
     except (pa.ArrowException, OSError) as error:
@@ -136,21 +137,31 @@ def _strings(array: Any) -> Any:
     return pc.fill_null(array.cast(pa.large_string()), "")
 
 
-def raw(strings: Any) -> tuple[memoryview, NDArray[np.int64]]:
-    """The UTF-8 bytes of an array of large strings, and the (rows + 1,) offsets at which each begins."""
+def raw(strings: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The bytes of an Arrow array of large strings or binaries, and the (rows + 1,) offsets at which each begins."""
     _, offsets, data = strings.buffers()
     ends = np.frombuffer(offsets, dtype=np.int64)[strings.offset : strings.offset + len(strings) + 1]
-    return memoryview(data if data is not None else b""), ends
+    return np.frombuffer(data, dtype=np.uint8) if data is not None else np.empty(0, dtype=np.uint8), ends
 
 
-def texts(strings: Any) -> tuple[list[str], NDArray[np.int64]]:
-    """The texts of an array of large strings, and the UTF-8 bytes of each; bytes that are no UTF-8 become U+FFFD."""
-    data, ends = raw(strings)
+def texts(strings: Any) -> list[str]:
+    """The texts of an array of large strings; bytes that are no UTF-8 become U+FFFD."""
+    found: list[str]
     try:
-        return strings.to_pylist(), np.diff(ends)
+        found = strings.to_pylist()
     except UnicodeDecodeError:
-        found = [bytes(data[start:end]).decode("utf-8", "replace") for start, end in pairwise(ends.tolist())]
-        return found, np.array([len(text.encode()) for text in found], dtype=np.int64)
+        found = repaired(strings).to_pylist()
+    return found
+
+
+def repaired(strings: Any) -> Any:
+    """The same array with U+FFFD for bytes that are no UTF-8."""
+    import pyarrow as pa
+
+    data, ends = raw(strings)
+    whole = data.data
+    found = [bytes(whole[start:end]).decode("utf-8", "replace") for start, end in pairwise(ends.tolist())]
+    return pa.array(found, pa.large_string())
 
 
 def text_hashes(strings: Any) -> NDArray[np.uint64]:
@@ -159,8 +170,8 @@ def text_hashes(strings: Any) -> NDArray[np.uint64]:
     64 bits: among 15 million documents two different ones meet with a probability of 6 in a million.
     """
     data, ends = raw(strings)
-    hashes = bytearray()
+    whole, hashes = data.data, bytearray()
     for start, end in pairwise(ends.tolist()):
-        text = bytes(data[start:end]).translate(LOWER_CASE, WHITE_SPACE)
+        text = bytes(whole[start:end]).translate(LOWER_CASE, WHITE_SPACE)
         hashes += hashlib.blake2b(text, digest_size=8).digest() if text else bytes(8)
     return np.frombuffer(bytes(hashes), dtype="<u8").astype(np.uint64)

@@ -39,6 +39,7 @@ PARTIAL = ".partial-"
 MEGABYTE = 1e6
 VAL_TOKENS = 2_000_000  # validation is never larger, unless asked for: its level is then sure to about 0.02 nats
 FEW_VAL_TOKENS = 200_000
+FEW_VAL_GROUPS = 5  # our choice
 BPE_SAMPLE_BYTES = 32_000_000  # of text that a tokenizer is trained on
 SMALLEST_BPE, LARGEST_BPE = 257 + 1, 1_000_000  # every byte, the separator and a merge; our choice
 # Bytes per token before anything is counted: English web text under a BPE of 4,096 and of 16,384 tokens.
@@ -71,8 +72,7 @@ def prepare(
     given = _given_tokenizer(tokenizer, vocabulary_size)
     with _staging(Path(out)) as stage:
         found = survey(sources, lambda done, total: report("reading", done, total))
-        per_token = 1.0 if tokenizer == "bytes" else float(np.interp(math.log(vocabulary_size), *BYTES_PER_TOKEN))
-        wanted = min(val_share * found.total_bytes, val_tokens * per_token)
+        wanted = min(val_share * found.total_bytes, val_tokens * _bytes_per_token(given, vocabulary_size))
         assignment = assign(found, wanted, val_share, seed)
         chosen = given or _trained(found, assignment, vocabulary_size, report)
         chosen.save(stage)
@@ -114,6 +114,14 @@ def _given_tokenizer(tokenizer: str, vocabulary_size: int) -> Tokenizer | None:
     return tokenizers.from_file(Path(tokenizer))
 
 
+def _bytes_per_token(given: Tokenizer | None, vocabulary_size: int) -> float:
+    """A guess before anything is encoded; it only decides how much text the largest validation set takes."""
+    if given is not None and given.name == "bytes":
+        return 1.0
+    size = given.vocabulary_size if given is not None else vocabulary_size
+    return float(np.interp(math.log(size), *BYTES_PER_TOKEN))
+
+
 def _trained(found: Survey, assignment: Assignment, vocabulary_size: int, report: Progress) -> Tokenizer:
     """A byte-level BPE of a sample of the training text."""
     wanted = sample(found, assignment.side, BPE_SAMPLE_BYTES)
@@ -124,7 +132,7 @@ def _trained(found: Survey, assignment: Assignment, vocabulary_size: int, report
         for source in found.sources:
             rows = wanted[found.rows_of(source)]
             for first, strings in parquet.columns(source, source.column, rows):
-                batch, num_bytes = parquet.texts(strings)
+                batch, num_bytes = parquet.texts(strings), np.diff(parquet.raw(strings)[1])
                 here = rows[first : first + len(batch)]
                 yield from (batch[i] for i in np.flatnonzero(here))
                 done += float(num_bytes[here].sum()) / MEGABYTE
@@ -209,7 +217,13 @@ def _warnings(
             f"validation has {tokens:,} tokens, under {FEW_VAL_TOKENS:,}: its loss level is uncertain by about "
             f"{low:.2f} to {high:.2f} nats (one standard error); a larger val_share or more text helps"
         )
-    if assignment.facts.group_by == "text":
+    facts = assignment.facts
+    if facts.val_groups < FEW_VAL_GROUPS:
+        yield (
+            f"validation is {facts.val_groups} whole groups (by {facts.group_by}): its loss says little of others, "
+            "and less than its tokens suggest; a larger val_share helps"
+        )
+    if facts.group_by == "text":
         yield (
             "the split is by document, as no column groups the text finely enough: passages that documents share "
             "may stand on both sides and make validation look better than it is"

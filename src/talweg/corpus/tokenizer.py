@@ -11,13 +11,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg.corpus import byte_level
+from talweg.corpus import byte_level, pieces
 from talweg.corpus.byte_level import SEPARATOR
 from talweg.corpus.manifest import TOKENIZER_FILE
 from talweg.errors import InputError
@@ -34,6 +35,10 @@ SEPARATORS = (SEPARATOR, "<|end_of_text|>", "</s>", "<eos>", "<|eos|>", "[SEP]")
 
 class _Engine(Protocol):
     def encode_batch(self, texts: Sequence[str]) -> list[NDArray[Any]]: ...
+
+    def encode_documents(
+        self, data: NDArray[np.uint8], ends: NDArray[np.int64], separator: int
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]: ...
 
     def decode(self, ids: Sequence[int]) -> str: ...
 
@@ -70,10 +75,23 @@ class Tokenizer:
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[NDArray[Any]]:
-        """As `encode`, of each text. Other threads run meanwhile."""
-        batch = self._engine.encode_batch(texts)
-        assert all(not t.size or int(t.max()) < self.vocabulary_size for t in batch), "a token outside the vocabulary"
-        return [tokens.astype(self.dtype) for tokens in batch]
+        """As `encode`, of each text."""
+        return [self._checked(tokens) for tokens in self._engine.encode_batch(texts)]
+
+    def encode_documents(
+        self, data: NDArray[np.uint8], ends: NDArray[np.int64]
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """The (T,) tokens of many documents with a separator after each, and the (documents,) tokens of each.
+
+        Document d is the UTF-8 bytes data[ends[d] : ends[d + 1]]. Other threads run meanwhile. Raises
+        UnicodeDecodeError for bytes that are no UTF-8.
+        """
+        tokens, lengths = self._engine.encode_documents(data, ends, self.separator_id)
+        return self._checked(tokens), lengths
+
+    def _checked(self, tokens: NDArray[Any]) -> NDArray[Any]:
+        assert not tokens.size or int(tokens.max()) < self.vocabulary_size, "a token outside the vocabulary"
+        return tokens.astype(self.dtype, copy=False)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of these tokens; a separator reads <|endoftext|>, bytes that are no UTF-8 read U+FFFD."""
@@ -95,6 +113,13 @@ class _Bytes:
     def encode_batch(self, texts: Sequence[str]) -> list[NDArray[Any]]:
         return [np.frombuffer(text.encode("utf-8", "replace"), dtype=np.uint8) for text in texts]
 
+    def encode_documents(
+        self, data: NDArray[np.uint8], ends: NDArray[np.int64], separator: int
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        first, last = int(ends[0]), int(ends[-1])
+        data[first:last].tobytes().decode("utf-8")
+        return np.insert(data[first:last].astype(np.uint16), ends[1:] - first, separator), np.diff(ends) + 1
+
     def decode(self, ids: Sequence[int]) -> str:
         return bytes(ids).decode("utf-8", "replace")
 
@@ -106,10 +131,17 @@ class _Ranks:
         from tiktoken import Encoding
 
         self._content = content
+        self._token_bytes = np.zeros(max(ranks.values()) + 1, dtype=np.int64)  # (V,)
+        self._token_bytes[list(ranks.values())] = [len(token) for token in ranks]
         self._encoding = Encoding("talweg", pat_str=byte_level.WORDS, mergeable_ranks=ranks, special_tokens={})
 
     def encode_batch(self, texts: Sequence[str]) -> list[NDArray[Any]]:
         return [self._encoded(text) for text in texts]
+
+    def encode_documents(
+        self, data: NDArray[np.uint8], ends: NDArray[np.int64], separator: int
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        return pieces.encode(data, ends, separator, self._token_bytes, self.encode_batch)
 
     def _encoded(self, text: str) -> NDArray[Any]:
         try:
@@ -135,6 +167,14 @@ class _HuggingFace:
         valid = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]  # no halves of surrogate pairs
         batch = self._tokenizer.encode_batch_fast(valid, add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.uint32) for encoding in batch]
+
+    def encode_documents(
+        self, data: NDArray[np.uint8], ends: NDArray[np.int64], separator: int
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        whole = data.data
+        texts = [bytes(whole[start:end]).decode("utf-8") for start, end in pairwise(ends.tolist())]
+        documents = [np.append(tokens, np.uint32(separator)) for tokens in self.encode_batch(texts)]
+        return np.concatenate(documents), np.array([tokens.size for tokens in documents], dtype=np.int64)
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
