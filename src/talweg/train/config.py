@@ -40,7 +40,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """One decoder-only GPT. The defaults are the modern form; layernorm, learned, gelu, gpt2, bias are the classic one."""
+    """One decoder-only GPT. The defaults are the modern form; layernorm, learned, gelu, gpt2, bias make the classic."""
 
     layers: int = 4
     heads: int = 4
