@@ -159,3 +159,13 @@ def test_why_there_is_no_expected_loss(facts: dict[str, object], reason: str) ->
 def test_events_of_a_healthy_run_are_no_more_than_spikes() -> None:
     kinds = {e.kind for e in evidence.events(healthy())}
     assert kinds <= {"spike"}
+
+
+def test_a_fixed_validation_text_is_as_uncertain_as_the_trainer_says() -> None:
+    run = healthy(eval_sd=0.001)
+    stated = replace(run, val_standard_error=replace(run.val_loss, value=np.full(len(run.val_loss), 0.02)))
+    plain, wide = evidence.val_level(run), evidence.val_level(stated)
+    assert plain is not None
+    assert wide is not None
+    assert wide.value == plain.value
+    assert wide.sd == pytest.approx(np.hypot(plain.sd, 0.02))

@@ -43,7 +43,7 @@ def examine(run: Run) -> Finding:
     if d / n < RATIO:
         return Finding("absent", f"{ratio}: below {RATIO:.0f}")
     if reason := size.in_range(n, d):
-        return missing("parameters", because=f"{ratio}, but {reason}")
+        return missing("a trial of a wider model", because=f"{ratio}, but {reason}")
     cost = size.capacity_cost(n, d)
     if (now := evidence.val_level(run) or evidence.train_level(run)) is None:
         return missing("val_loss", because="the loss curve is too short to tell its level")

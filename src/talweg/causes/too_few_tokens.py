@@ -41,7 +41,8 @@ def examine(run: Run) -> Finding:
     if d / n >= size.TOKENS_PER_PARAMETER:
         return Finding("absent", f"{ratio}: {size.TOKENS_PER_PARAMETER:.0f} or more")
     if reason := size.in_range(n, d):
-        return missing("parameters", because=f"{ratio}, but {reason}", would_narrow_nats=_of_twice_the_steps(run, n, d))
+        hidden = _of_twice_the_steps(run, n, d)
+        return missing("a trial of twice the steps", because=f"{ratio}, but {reason}", would_narrow_nats=hidden)
     fall = _fall(run, judged)
     if fall is None:
         return missing("val_loss", because=f"{ratio}; the loss curve is too short to tell whether it still falls")

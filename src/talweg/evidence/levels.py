@@ -1,5 +1,6 @@
 """Levels, trend, noise, gap and events of a run's curves."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -71,7 +72,12 @@ def judged(run: Run) -> Judged | None:
 
 @lru_cache(maxsize=32)
 def val_level(run: Run) -> Estimate | None:
-    return _level(run.val_loss)
+    """Level of the validation loss now. The error holds the scatter of the curve and, where the trainer states it, what
+    the choice of the validation text leaves open: that is all there is when the same text is evaluated each time."""
+    found, stated = _level(run.val_loss), run.val_standard_error.finite
+    if found is None or not stated:
+        return found
+    return Estimate.normal(found.value, math.hypot(found.sd, float(stated.value[-1])))
 
 
 @lru_cache(maxsize=32)

@@ -1,0 +1,1 @@
+"""The GPT, in the order of its forward pass."""
