@@ -17,7 +17,13 @@ class Log:
     """An open log file. JSON knows no NaN or infinity: they are written as words."""
 
     def __init__(self, path: Path, keep_bytes: int) -> None:
-        """Keep the first `keep_bytes` of what is there, and go on after them."""
+        """Keep the first `keep_bytes` of what is there and go on after them; InputError when fewer are there."""
+        there = path.stat().st_size if path.exists() else 0
+        if there < keep_bytes:
+            raise InputError(
+                f"{path} holds {there:,} bytes, but the checkpoint was taken at {keep_bytes:,}: the log was shortened "
+                "or replaced; put it back, or start anew with another run.name"
+            )
         self._file = path.open("ab", buffering=0)  # a record that the disk refused is not tried again on closing
         self._file.truncate(keep_bytes)
 
