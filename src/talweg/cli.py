@@ -48,16 +48,17 @@ def prepare(
     Args:
         parquet: parquet files, or folders of them
         out: the data folder to write
-        tokenizer: bpe (trained on this text), gpt2, bytes, or a tokenizer.json
+        tokenizer: bpe (trained on this text), gpt2, bytes, or a tokenizer.json or .tiktoken file
         vocabulary_size: tokens of the trained bpe
-        val_share: share of the text kept for validation, in whole groups (source, URL host)
+        val_share: share of the text kept for validation, in whole groups; never more than about 2 M tokens
         text_column: the column that holds the text; found by its name and type when left out
-        seed: of the split and the order of documents
+        seed: of the split
     """
+    from talweg.corpus.prepare import UNITS
     from talweg.corpus.prepare import prepare as prepare_corpus
     from talweg.progress import Stages
 
-    with Stages() as stages:
+    with Stages(UNITS) as stages:
         manifest = prepare_corpus(
             parquet,
             out,
@@ -70,6 +71,8 @@ def prepare(
         )
     train, val = manifest.train, manifest.val
     print(f"{out}  {train.tokens:,} training tokens in {train.documents:,} documents, {val.tokens:,} for validation")
+    for warning in manifest.warnings:
+        print(f"note: {warning}", file=sys.stderr)
     return 0
 
 

@@ -69,8 +69,10 @@ class _Shown:
 class Stages(_Shown):
     """Named stages, each with an amount done of a total, with rate and time left."""
 
-    def __init__(self) -> None:
+    def __init__(self, units: Mapping[str, str] | None = None) -> None:
+        """units: what the amounts of a stage are, for stages whose rate is worth showing."""
         super().__init__()
+        self._units = units or {}
         self._stage, self._began = "", 0.0
 
     def update(self, stage: str, done: float, total: float) -> None:
@@ -83,6 +85,8 @@ class Stages(_Shown):
         if total > 0:
             text += f"  {min(done / total, 1):4.0%}"
             if 0 < done < total and now - self._began > 1:
+                if stage in self._units:
+                    text += f"  {done / (now - self._began):,.0f} {self._units[stage]}/s"
                 text += f"  {clock((now - self._began) * (total - done) / done)} left"
         self.line.write(text, important=fresh)
 

@@ -162,6 +162,13 @@ def test_a_split_by_document_and_a_tokenizer_that_loses_text_are_warned_of(tmp_p
     assert any("not 5,000: the text has no more pairs" in warning for warning in written.warnings)
 
 
+def test_few_groups_for_validation_are_warned_of(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", rows(400, hosts=40))
+    written = prepare([path], tmp_path / "data", tokenizer="bytes", val_share=0.05)
+    assert written.split.val_groups == 2
+    assert any("validation is 2 whole groups (by host of url)" in warning for warning in written.warnings)
+
+
 def test_progress_goes_up_to_its_total_in_each_stage(web: Path, tmp_path: Path) -> None:
     seen: dict[str, list[tuple[float, float]]] = {}
     prepare([web], tmp_path / "data", vocabulary_size=400, progress=lambda *p: seen.setdefault(p[0], []).append(p[1:]))
