@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -270,6 +271,45 @@ def test_exit_codes(verdicts: list[Verdict], state: State, code: int, monkeypatc
     monkeypatch.setattr(cli, "_show", lambda _: None)
     assert cli.main(["diagnose", "x"]) == code
     assert cli.main(["diagnose", "x", "--fail-on", "never"]) == (0 if code == 1 else code)
+
+
+@pytest.fixture
+def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """A trainer that yields the records in this list, and a configuration that it never looks at."""
+    records: list[dict[str, object]] = []
+    monkeypatch.setitem(sys.modules, "talweg.train.loop", SimpleNamespace(train=lambda _: iter(records)))
+    monkeypatch.setattr(cli, "_diagnosis", lambda _: Diagnosis(Run(), "falling", "", None, None, None, (), (), (), ()))
+    monkeypatch.setattr(cli, "_show", lambda _: print("diagnosed"))
+    monkeypatch.setattr(cli, "_write_report", lambda _, path: path)
+    (tmp_path / "c.toml").write_text("[run]\nsteps = 5\n[data]\npath = 'd'\n")
+    monkeypatch.chdir(tmp_path)
+    return records
+
+
+def test_train_shows_its_records_and_ends_with_the_diagnosis(
+    training: list[dict[str, object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    training += [
+        {"talweg": "0", "step": 0, "facts": {"planned_steps": 5}},
+        {"step": 0, "val_loss": 7.6, "val_bits_per_byte": 4.1},
+        {"step": 0, "loss": 7.6, "lr": 1e-3, "tokens": 0},
+        {"step": 1, "note": "the seam of the run"},
+    ]
+    assert cli.main(["train", "c.toml"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.split() == ["diagnosed", "report", str(Path("runs/run/report.html"))]
+    assert "val 7.6000  (4.100 bits per byte)" in shown.err
+    assert "0 of 5  loss 7.6000  lr 1.00e-03" in shown.err
+    assert "the seam of the run" in shown.err
+
+
+def test_train_that_is_stopped_by_a_signal_says_so_and_no_more(
+    training: list[dict[str, object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    training.append({"step": 3, "note": "stopped by Ctrl-C at step 3, and saved", "signal": "Ctrl-C"})
+    assert cli.main(["train", "c.toml"]) == 130
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "stopped by Ctrl-C at step 3, and saved\n")
 
 
 def test_explain_lists_names_and_suggests(capsys: pytest.CaptureFixture[str]) -> None:

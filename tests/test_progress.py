@@ -1,0 +1,52 @@
+"""Progress as it looks where stderr is no terminal: plain lines, now and then, with rate and time left."""
+
+import time
+
+import pytest
+
+from talweg import progress
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time; tests move it."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (75, "1:15"), (4000, "1:06:40"), (-3, "0:00")])
+def test_clock(seconds: float, text: str) -> None:
+    assert progress.clock(seconds) == text
+
+
+def test_rate_and_time_left_of_training(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.Training() as training:
+        training.update({"facts": {"planned_steps": 100}, "step": 0})
+        for step in range(0, 41, 20):
+            clock[0] = step / 2  # two steps a second, 1,000 tokens a step
+            training.update({"step": step, "loss": 5.0, "lr": 1e-3, "tokens": 1000 * step})
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert lines[2].endswith("2,000 tokens/s  0:30 left")  # 60 steps are left
+
+
+def test_lines_come_now_and_then(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.Training() as training:
+        for step in range(1000):
+            clock[0] = 0.1 * step
+            training.update({"step": step, "loss": float("nan"), "lr": 1e-3, "tokens": step})
+    assert len(capsys.readouterr().err.splitlines()) == 10  # of 100 seconds
+
+
+def test_stages(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.Stages() as stages:
+        for done in range(0, 101, 10):
+            clock[0] = float(done)
+            stages.update("encoding", done, 100)
+        stages.update("counting", 0, 0)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("encoding    0%")
+    assert "40%" in lines[4]
+    assert "1:00 left" in lines[4]
+    assert lines[-1] == "counting"
