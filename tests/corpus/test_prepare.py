@@ -204,6 +204,27 @@ def test_a_folder_that_cannot_be_written(web: Path, tmp_path: Path) -> None:
         prepare([web], tmp_path / "data", tokenizer="bytes")
 
 
+def test_a_folder_of_something_else_is_not_written_into(web: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "tokenizer.json").write_text("precious")
+    (model / "config.json").write_text("{}")
+    before = contents(model)
+    with pytest.raises(InputError, match=r"model holds other files \(config\.json\); give a folder that is empty"):
+        prepare([web], model, tokenizer="bytes")
+    assert contents(model) == before
+
+
+def test_only_shards_are_swept_away(web: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    prepare([web], data, tokenizer="bytes")
+    (data / "train-embeddings.npy").write_text("mine")
+    (data / "train-00007.npy").write_text("of an earlier preparation")
+    prepare([web], data, tokenizer="bytes")
+    assert (data / "train-embeddings.npy").read_text() == "mine"
+    assert not (data / "train-00007.npy").exists()
+
+
 def test_an_input_that_turns_out_damaged_leaves_the_old_folder_as_it_was(web: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     prepare([web], data, tokenizer="bytes")

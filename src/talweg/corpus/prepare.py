@@ -9,6 +9,7 @@ could be taken for a finished one. The same input gives the same bytes.
 import errno
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,6 +38,8 @@ Progress = Callable[[str, float, float], None]  # stage, done, total
 UNITS = {"reading": "documents", "training the tokenizer": "MB", "encoding": "MB"}  # of done and total, by stage
 
 PARTIAL = ".partial-"
+SHARD = re.compile(r"(train|val)-\d{5}(\.documents)?\.npy")
+OURS = re.compile(rf"{SHARD.pattern}|{re.escape(manifests.TOKENIZER_FILE)}|\..*")
 MEGABYTE = 1e6
 VAL_TOKENS = 2_000_000  # validation is never larger, unless asked for: its level is then sure to about 0.02 nats
 FEW_VAL_TOKENS = 200_000
@@ -248,6 +251,7 @@ def _staging(out: Path) -> Iterator[Path]:
     command that was killed. A disk that is full becomes one clear line."""
     try:
         out.mkdir(parents=True, exist_ok=True)
+        _refuse_foreign(out)
         for left in out.glob(f"{PARTIAL}*"):
             shutil.rmtree(left)
         for file in out.glob(f".{manifests.FILE}.*.partial"):
@@ -267,11 +271,20 @@ def _staging(out: Path) -> Iterator[Path]:
         raise
 
 
+def _refuse_foreign(out: Path) -> None:
+    """A folder of something else is not written into: a tokenizer.json there may be a model's."""
+    if (out / manifests.FILE).exists() or any(out.glob(f"{PARTIAL}*")):
+        return
+    others = sorted(path.name for path in out.iterdir() if not OURS.fullmatch(path.name))
+    if others:
+        raise InputError(f"{out} holds other files ({others[0]}); give a folder that is empty or not there yet")
+
+
 def _publish(stage: Path, out: Path, manifest: Manifest) -> None:
     """Move what was written to its place, the manifest last; what an earlier preparation left goes first."""
     (out / manifests.FILE).unlink(missing_ok=True)
     sync_folder(out)
-    for old in (*out.glob("train-*.npy"), *out.glob("val-*.npy")):
+    for old in [path for path in out.iterdir() if SHARD.fullmatch(path.name)]:
         old.unlink()
     for path in sorted(stage.iterdir()):
         path.replace(out / path.name)
