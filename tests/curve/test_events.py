@@ -1,4 +1,4 @@
-"""Events: planted ones are named, placed and measured; healthy public logs and noise have none but single spikes."""
+"""Events: planted ones are named, placed and measured; healthy public logs and noise have none."""
 
 import csv
 import math
@@ -151,6 +151,21 @@ def test_a_fast_but_continuous_fall_is_no_drop() -> None:
             assert [e for e in events(step, value) if e.kind != "spike"] == []
 
 
+@pytest.mark.parametrize(("num", "size"), [(200, 12), (1000, 8), (5000, 6)])
+def test_power(num: int, size: float) -> None:
+    """A jump of so many sd of a single value is found nine times of ten, with its place, kind and size."""
+    rng, step = np.random.default_rng(num), steps(num, 1e4)
+    at, seen = num // 2, 0
+    for i in range(20):
+        sign = 1 if i % 2 else -1
+        value = power_law(step) + 0.01 * rng.standard_normal(num)
+        value[at:] += 0.01 * sign * size
+        for e in events(step, value):
+            right = e.kind == ("rise" if sign > 0 else "drop") and step[at - 5] <= e.first_step < e.last_step
+            seen += right and e.last_step <= step[at + 5] and abs(e.size - 0.01 * sign * size) < 0.03
+    assert seen >= 18
+
+
 @pytest.mark.parametrize("lag1", [0.0, 0.5, 0.9])
 @pytest.mark.parametrize("num", [30, 200, 1000])
 def test_healthy_noise_is_silent(num: int, lag1: float) -> None:
@@ -158,17 +173,18 @@ def test_healthy_noise_is_silent(num: int, lag1: float) -> None:
     step, alarms = steps(num, 1e4), 0
     for _ in range(40):
         alarms += bool(events(step, power_law(step) + SD * autoregressive(rng, num, lag1)))
-    assert alarms == 0
+    assert alarms <= 1
 
 
 def test_heavy_tails_are_marked_as_spikes_at_most() -> None:
     rng = np.random.default_rng(11)
-    step, marked = steps(1000, 1e4), 0
+    step, marked, others = steps(1000, 1e4), 0, 0
     for _ in range(40):
-        found = events(step, power_law(step) + SD * rng.standard_t(4, 1000))
-        assert {e.kind for e in found} <= {"spike"}
-        marked += bool(found)
-    assert marked <= 8
+        kinds = {e.kind for e in events(step, power_law(step) + SD * rng.standard_t(4, 1000))}
+        marked += "spike" in kinds
+        others += bool(kinds - {"spike"})
+    assert marked <= 6
+    assert others <= 1
 
 
 def columns(folder: str, step: str, names: tuple[str, ...]) -> Iterator[tuple[str, str, Array, Array]]:
@@ -182,12 +198,6 @@ def columns(folder: str, step: str, names: tuple[str, ...]) -> Iterator[tuple[st
                 yield file.name, name, xs, ys
 
 
-SINGLE_SPIKES = {  # all events of the healthy public logs: (start of the file's name, step)
-    ("modded_nanogpt__track_1_short__2024-11-24_WindowWarmup__3151", 946.0),
-    ("modded_nanogpt__track_1_short__2024-12-04_ValueEmbed", 946.0),
-}
-
-
 @pytest.mark.parametrize(
     ("folder", "step", "names", "least"),
     [
@@ -199,10 +209,7 @@ SINGLE_SPIKES = {  # all events of the healthy public logs: (start of the file's
 )
 def test_healthy_public_logs(folder: str, step: str, names: tuple[str, ...], least: int) -> None:
     num = 0
-    for file, _name, xs, ys in columns(folder, step, names):
+    for file, name, xs, ys in columns(folder, step, names):
         num += 1
-        for e in events(xs, ys):
-            assert e.kind == "spike", (file, e)
-            assert e.first_step == e.last_step, (file, e)
-            assert any(file.startswith(start) and e.first_step == at for start, at in SINGLE_SPIKES), (file, e)
+        assert events(xs, ys) == (), (file, name)
     assert num >= least

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from talweg.curve.minimum import minimum
+from talweg.curve.minimum import _error, minimum
+from talweg.curve.noise import Noise
 from tests.curve.simulate import Array, autoregressive, power_law, steps
 
 
@@ -74,3 +75,12 @@ def test_seven_points_and_a_constant() -> None:
     flat = minimum(np.arange(100.0), np.ones(100))
     assert flat is not None
     assert not flat.significant
+
+
+def test_error_of_two_blocks_by_hand() -> None:
+    """Means of two values of correlation 0.5: variance (1 + 0.5)/2; the difference of two such: 1.5 sd^2.
+
+    Nine blocks: t of 0.005/8 at 0.3 * 100 = 30 degrees is 3.57 (the table: 3.385 at 0.001, 3.646 at 0.0005).
+    """
+    found = _error(2.0, Noise(2.0, 0.5, 100.0), 2, np.zeros(9))
+    assert found == pytest.approx(2 * 1.5**0.5 * 3.57 / 3, rel=0.01)

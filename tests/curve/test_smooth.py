@@ -38,6 +38,14 @@ def test_it_follows_the_truth_and_no_spike(num: int) -> None:
     assert np.median(np.abs(level - power_law(step))[late]) < 0.03 / 2
 
 
+def test_a_straight_line_is_kept_to_its_ends_and_an_early_fall_to_its_shape() -> None:
+    step = np.arange(400.0)
+    assert smooth(step, 5 - 0.01 * step) == pytest.approx(5 - 0.01 * step, abs=1e-9)
+    step = np.arange(20_000.0)
+    off = np.abs(smooth(step, power_law(step)) - power_law(step))
+    assert off[100:].max() < 0.005
+
+
 def test_units_offset_and_holes() -> None:
     rng = np.random.default_rng(1)
     step, value = steps(300, 3000.0), power_law(steps(300, 3000.0)) + 0.02 * rng.standard_normal(300)

@@ -152,3 +152,12 @@ def test_halfwidth_takes_twice_as_many_last_steps() -> None:
     assert found is not None
     assert (found.first_step, found.num) == (79.0, 21)
     assert found.value == pytest.approx(99.0)
+
+
+def test_a_level_where_even_the_shortest_stretch_is_bent() -> None:
+    """Twenty-four exact evaluations of a cosine to its end: the line ends 0.1 too low, and the error knows it."""
+    step = steps(24, 2400.0)
+    true = np.cos(math.pi * step / 2400)
+    now = level(step, true + 1e-3 * np.random.default_rng(0).standard_normal(24))
+    assert now is not None
+    assert abs(now.value - true[-1]) < 1.5 * now.standard_error

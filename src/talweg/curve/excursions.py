@@ -6,8 +6,10 @@ in one of the looks. With m the running median of five bins, two statistics at b
     spike_i = y_i less the nearer of m_(i-4), m_(i+4), 0 between them     (i-1 and i+1 may belong to the spike)
     jump_i  = m_(i+3) - m_(i-2)                         between the bins i and i+1
 
-Both are divided by their own robust scatter near i, which therefore holds whatever the autocorrelation and slope do to
-them. Chances are those of Student's t with FREEDOM degrees, times the number of places looked at in all looks.
+Both are divided by their own robust scatter near i, which therefore holds whatever the autocorrelation does to them; a
+jump must stand out from the drift around it as well as from 0. Chances are those of Student's t, with degrees of
+freedom that for spikes come from the curve's own tails (single batches of some runs are wild), times the number of
+places looked at in all looks.
 
 A fast but continuous fall, as when the learning rate decays within a few logged points, is no drop: a drop is
 larger than what happens right beside it (UNLIKE) and passes between two neighbours (SHARP).
@@ -23,12 +25,16 @@ from talweg.curve.normal import cumulative, quantile_of_tail, student_quantile_o
 from talweg.curve.points import Array
 from talweg.curve.smooth import running_median
 
-FREEDOM = 8.0  # tails of training noise. Calibrated on public logs: tests/curve/test_events.py
+JUMP_FREEDOM = 10.0  # of jump over its scatter: simulated noise, normal to t_3 and of lag-1 correlation 0 to 0.9
+FREEDOM = (3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 20.0, 40.0)  # of spike: as heavy as the curve's own tails beyond TAIL
+TAIL, SURE = 3.0, 2.0  # sd; and values more beyond them than were counted
+SHORT, SHORT_FREEDOM = 200, 8.0  # bins under which the tails are not counted but taken for these
+SHORT_JUMP_FREEDOM = 6.0  # where the scatter itself is read from few bins
 MOST = 200  # places of one kind in one look, the largest first
 FEWEST = 16  # bins
-AROUND = 48  # bins in a block from which the scatter is taken
+AROUND, LEAST_AROUND = 48, 16  # bins in a block from which the scatter is taken; at least four blocks if that allows
 UNLIKE = 3.0  # times what happens in the five bins before and after
-SHARP = 0.6  # of a jump that must pass between neighbours
+SHARP = 0.75  # of a jump that must pass between neighbours
 STAYS = 0.3  # of a departure: with less left it has come back
 OFFSET = 5.0  # standard errors by which lines before and after a spike must miss each other. Our choice
 LITTLE = 0.03  # of the spike: less is not worth a name
@@ -59,6 +65,7 @@ class _Look:
     middle: Array  # running median of five bins
     spike: Array
     jump: Array
+    drift: Array  # median of the jumps around
     spike_z: Array
     jump_z: Array
 
@@ -75,17 +82,19 @@ def excursions(x: Array, y: Array, least: float) -> list[Excursion]:
     change = np.abs(np.diff(y))
     resolution = float(change[change > 0].min()) if change.any() else 0.0
     places = 4.0 * y.size  # two statistics, and all looks together have twice as many bins as the first
-    look_from = student_quantile_of_tail(cumulative(-least) / places, FREEDOM)
+    chance = cumulative(-least) / places
     found: list[Excursion] = []
-    width = 1
+    spike_freedom, width = math.inf, 1
     while y.size // width >= FEWEST:
         look = _look(y, width, resolution)
-        for i in _peaks(look.jump_z, look_from):
+        freedom = JUMP_FREEDOM if look.bins.size >= SHORT else SHORT_JUMP_FREEDOM
+        for i in _peaks(look.jump_z, student_quantile_of_tail(chance, freedom)):
             if (e := _jump(x, y, look, i)) is not None:
-                found.append(_judged(e, look.jump_z[i], places))
-        for i in _peaks(look.spike_z, look_from):
+                found.append(_judged(e, look.jump_z[i], places, freedom))
+        spike_freedom = min(spike_freedom, _freedom(look.spike_z))  # one wild batch fills a bin of many
+        for i in _peaks(look.spike_z, student_quantile_of_tail(chance, spike_freedom)):
             e = Excursion("spike", *look.points(i, i), width, float(look.spike[i]), 0.0)
-            found.append(_judged(e, look.spike_z[i], places))
+            found.append(_judged(e, look.spike_z[i], places, spike_freedom))
         width *= 2
     return [_settled(x, y, e) if e.kind == "spike" and e.size > 0 else e for e in _without_overlaps(found)]
 
@@ -99,24 +108,35 @@ def _look(y: Array, width: int, resolution: float) -> _Look:
     centred[6:-6] = bins[6:-6] - 0.5 * (low + high)
     spike[6:-6] = np.maximum(bins[6:-6] - high, 0.0) + np.minimum(bins[6:-6] - low, 0.0)
     jump[4:-5] = middle[7:-2] - middle[2:-7]
-    least = 0.5 * resolution / width**0.5  # rounded values may not scatter at all
-    spike_z, jump_z = spike / _scatter(centred, 6, least), jump / _scatter(jump, 5, least)
-    return _Look(width, offset, bins, middle, spike, jump, spike_z, jump_z)
+    least = 0.5 * resolution / width**0.5  # a median of rounded values may be half a digit too small
+    spike_z = spike / _near(centred, 6, least)[1]
+    drift, scatter = _near(jump, 5, least)
+    beyond = np.where(np.sign(jump - drift) == np.sign(jump), np.minimum(np.abs(jump), np.abs(jump - drift)), 0.0)
+    return _Look(width, offset, bins, middle, spike, jump, drift, spike_z, np.sign(jump) * beyond / scatter)
 
 
-def _scatter(statistic: Array, ends: int, least: float) -> Array:
-    """Robust sd of the statistic near each bin: by blocks, of three neighbouring ones the middle one."""
-    inner = np.abs(statistic[ends:-ends])
-    blocks = max(1, inner.size // AROUND)
+def _near(statistic: Array, ends: int, least: float) -> tuple[Array, Array]:
+    """Median and robust sd of the statistic near each bin: by blocks, the sd the middle one of three neighbours."""
+    inner = statistic[ends:-ends]
+    blocks = max(1, inner.size // min(AROUND, max(LEAST_AROUND, inner.size // 4)))
     length = inner.size // blocks
     first = inner.size - blocks * length
-    scatter = MAD_TO_SD * np.median(inner[first:].reshape(blocks, length), axis=1)
+    block = inner[first:].reshape(blocks, length)
+    median = np.median(block, axis=1)
+    scatter = MAD_TO_SD * np.median(np.abs(block - median[:, None]), axis=1)
     if blocks >= 3:
         three = np.stack([np.append(scatter[1], scatter[:-1]), scatter, np.append(scatter[1:], scatter[-2])])
         scatter = np.median(three, axis=0)
     place = np.clip((np.arange(statistic.size) - ends - first) // length, 0, blocks - 1)
-    near: Array = np.maximum(scatter, max(least, 1e-300))[place]
-    return near
+    return median[place], (scatter + max(least, 1e-300))[place]
+
+
+def _freedom(z: Array) -> float:
+    """Degrees of Student's t whose tails beyond TAIL hold as much as those of z, a little more to be sure."""
+    if z.size < SHORT:
+        return SHORT_FREEDOM
+    share = (int((np.abs(z) > TAIL).sum()) + SURE) / z.size
+    return max((v for v in FREEDOM if 2 * student_tail(TAIL, v) >= share), default=FREEDOM[0])
 
 
 def _peaks(z: Array, least: float) -> list[int]:
@@ -146,15 +166,28 @@ def _jump(x: Array, y: Array, look: _Look, i: int) -> Excursion | None:
         end = top + int(back[0]) - 1 if back.size else left.size - 1
         points = look.points(int(after[onset]), int(after[max(end, onset)]))
         return Excursion("spike", *points, look.width, size, 0.0)
-    first, last = look.points(i, i + 1)
+    cut = _cut(y, look, i, sign)
     if sign > 0:
         highest = float(look.bins[i + 1 : i + 7].max() - look.middle[i - 2])
-        kind = "spike_not_recovered" if highest > 2 * stays else "rise"
-        return Excursion(kind, first, last, look.width, stays, 0.0)
+        if highest > 2 * stays:
+            return Excursion("spike_not_recovered", cut - 1, cut, look.width, stays, 0.0)
+        return Excursion("rise", cut - 1, cut, look.width, size - float(look.drift[i]), 0.0)
     if i < 9:  # no jump before it to compare with
         return None
     alone = abs(size) > UNLIKE * max(-float(look.jump[i - 5]), -float(look.jump[min(i + 5, look.jump.size - 1)]), 0.0)
-    return Excursion("drop", first, last, look.width, -stays, 0.0) if alone and _sharp(x, y, look, i) else None
+    drop = Excursion("drop", cut - 1, cut, look.width, size - float(look.drift[i]), 0.0)
+    return drop if alone and _sharp(x, y, look, i) else None
+
+
+def _cut(y: Array, look: _Look, i: int, sign: float) -> int:
+    """First point after the jump: where means of as many points as five bins hold, before and after, differ most."""
+    first, last = look.points(i, i + 1)
+    reach = 5 * look.width
+    first, last = max(first - 2 * look.width, reach), min(last + 2 * look.width, y.size - reach)
+    cut = np.arange(first, last + 1)
+    run = np.concatenate([[0.0], np.cumsum(y[first - reach : last + reach])])
+    at = cut - (first - reach)
+    return int(cut[int(np.argmax(sign * (run[at + reach] - 2 * run[at] + run[at - reach])))])
 
 
 def _settled(x: Array, y: Array, e: Excursion) -> Excursion:
@@ -187,21 +220,24 @@ def _end(y: Array, e: Excursion) -> int:
 def _sharp(x: Array, y: Array, look: _Look, i: int) -> bool:
     """Whether the fall from bin i to bin i + 1 passes between two neighbours, which lie as close as others do."""
     first, last = look.points(i, i + 1)
+    first, last = max(first - 2 * look.width, 0), min(last + 2 * look.width, y.size - 1)
     half = max(1, look.width // 2)
     cut = np.arange(max(first + 1, half), min(last + 1, y.size - half + 1))
     run = np.concatenate([[0.0], np.cumsum(y[first - half : last + half + 1])])
     at = cut - (first - half)
     falls = (2 * run[at] - run[at - half] - run[at + half]) / half
     best = int(cut[int(np.argmax(falls))])
-    pair = float(look.bins[i - 1 : i + 1].mean() - look.bins[i + 1 : i + 3].mean())
+    pairs = look.bins[i - 3 : i + 5]
+    two = 0.5 * (pairs[1:] + pairs[:-1])
+    pair = float((two[:-2] - two[2:]).max())  # between means of two bins, wherever near i it falls most
     before, after = np.diff(x[max(0, best - 10) : best]), np.diff(x[best : best + 10])
     near = x[best] - x[best - 1] <= 3 * min(float(np.median(before)), float(np.median(after)))
     least = SHARP * abs(float(look.jump[i]))
     return near and pair >= least and float(falls.max()) >= least
 
 
-def _judged(e: Excursion, z: float, places: float) -> Excursion:
-    chance = places * student_tail(min(abs(float(z)), 1e9), FREEDOM)
+def _judged(e: Excursion, z: float, places: float, freedom: float) -> Excursion:
+    chance = places * student_tail(min(abs(float(z)), 1e9), freedom)
     return replace(e, significance=quantile_of_tail(min(max(chance, 1e-300), 0.5)))
 
 
