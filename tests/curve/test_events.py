@@ -63,6 +63,13 @@ def test_a_jump_that_stays(size: float, kind: str) -> None:
     assert found.size == pytest.approx(size, abs=0.1)
 
 
+def test_the_slope_is_no_part_of_a_jump() -> None:
+    step = np.arange(400.0)
+    value = -0.02 * step + 0.01 * np.random.default_rng(12).standard_normal(400)
+    value[200:] += 0.3
+    assert only(step, value).size == pytest.approx(0.3, abs=0.04)
+
+
 def test_diverged_from_where_it_left() -> None:
     step, value = healthy(3)
     risen = np.clip((step - 4000) / 300, 0, 1)

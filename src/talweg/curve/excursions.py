@@ -11,14 +11,15 @@ jump must stand out from the drift around it as well as from 0. Chances are thos
 freedom that for spikes come from the curve's own tails (single batches of some runs are wild), times the number of
 places looked at in all looks.
 
-A fast but continuous fall, as when the learning rate decays within a few logged points, is no drop: a drop is
-larger than what happens right beside it (UNLIKE) and passes between two neighbours (SHARP).
+A fast but continuous fall, as when the learning rate decays within a few logged points, is no drop: most of a drop
+(SHARP) passes between two neighbours, and these are not further apart in steps than others.
 """
 
 import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from talweg.curve import line
 from talweg.curve.normal import cumulative, quantile_of_tail, student_quantile_of_tail, student_tail
@@ -33,13 +34,13 @@ SHORT_JUMP_FREEDOM = 6.0  # where the scatter itself is read from few bins
 MOST = 200  # places of one kind in one look, the largest first
 FEWEST = 16  # bins
 AROUND, LEAST_AROUND = 48, 16  # bins in a block from which the scatter is taken; at least four blocks if that allows
-UNLIKE = 3.0  # times what happens in the five bins before and after
 SHARP = 0.75  # of a jump that must pass between neighbours
 STAYS = 0.3  # of a departure: with less left it has come back
 OFFSET = 5.0  # standard errors by which lines before and after a spike must miss each other. Our choice
 LITTLE = 0.03  # of the spike: less is not worth a name
 NEAR = 6  # bins about a departure in which its own traces are seen
 BACK_WITHIN = 0.1  # of the points (or 20), within which a spike comes back
+STEEP = 9  # bins at the beginning in which a drop is not told from the fall of a fresh model
 MAD_TO_SD = 1.482602218505602
 
 
@@ -154,9 +155,8 @@ def _jump(x: Array, y: Array, look: _Look, i: int) -> Excursion | None:
     """What the jump between bins i and i + 1 is: a spike where it comes back, else a rise or a drop; None: neither."""
     size = float(look.jump[i])
     sign = 1.0 if size > 0 else -1.0
-    slope = (look.middle[i - 2] - look.middle[max(i - 12, 0)]) / max(i - 2 - max(i - 12, 0), 1)
     after = np.arange(i + 1, min(i + 1 + max(20, int(BACK_WITHIN * look.bins.size)), look.bins.size))
-    expected = 0.5 * min(slope, 0.0) * (after - i) if sign > 0 else 0.0  # a curve on its way down hides what is left
+    expected = _slope(look, i, after) * (after - i) if sign > 0 else 0.0  # a curve on its way down hides what is left
     left = sign * (look.middle[after] - look.middle[i - 2] - expected)
     stays = float(np.median(left[left.size // 2 :]))
     if stays < STAYS * abs(size):
@@ -172,11 +172,18 @@ def _jump(x: Array, y: Array, look: _Look, i: int) -> Excursion | None:
         if highest > 2 * stays:
             return Excursion("spike_not_recovered", cut - 1, cut, look.width, stays, 0.0)
         return Excursion("rise", cut - 1, cut, look.width, size - float(look.drift[i]), 0.0)
-    if i < 9:  # no jump before it to compare with
+    if i < STEEP:
         return None
-    alone = abs(size) > UNLIKE * max(-float(look.jump[i - 5]), -float(look.jump[min(i + 5, look.jump.size - 1)]), 0.0)
     drop = Excursion("drop", cut - 1, cut, look.width, size - float(look.drift[i]), 0.0)
-    return drop if alone and _sharp(x, y, look, i) else None
+    return drop if _sharp(x, y, look, i) else None
+
+
+def _slope(look: _Look, i: int, after: NDArray[np.intp]) -> float:
+    """Fall per bin that the curve would have had without the jump: the slower of those before and well after it."""
+    first, middle, last = max(i - 12, 0), int(after[after.size // 2]), int(after[-1])
+    before = float(look.middle[i - 2] - look.middle[first]) / max(i - 2 - first, 1)
+    later = float(look.middle[last] - look.middle[middle]) / max(last - middle, 1)
+    return min(max(before, later), 0.0)
 
 
 def _cut(y: Array, look: _Look, i: int, sign: float) -> int:
