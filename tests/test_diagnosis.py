@@ -106,3 +106,63 @@ def test_a_cause_without_cost_does_not_lead() -> None:
     assert [c.name for c in answer.by_verdict("present")] == ["evaluation_noise"]
     assert "leading cost" not in answer.headline
     assert "evaluation noise" in answer.headline
+
+
+def shifted(run: Run, by: float) -> Run:
+    names = ("train_loss", "train_eval_loss", "val_loss")
+    return replace(run, **{n: replace(getattr(run, n), value=getattr(run, n).value + by) for n in names})
+
+
+def test_a_loss_that_no_cause_explains_is_said_to_be_high() -> None:
+    answer = diagnose(simulated.healthy(rng(), above=1.2))
+    assert "nats above what is expected of this size, and no cause found explains it" in answer.headline
+    assert "Nothing is broken" not in answer.headline
+    assert "above" not in diagnose(simulated.healthy(rng())).headline
+    explained = diagnose(learning_rate_decayed_too_early.example(rng()))
+    assert "no cause found" not in explained.headline
+
+
+def test_a_loss_too_good_to_be_true_is_no_sound_run() -> None:
+    answer = diagnose(shifted(simulated.healthy(rng()), -2.0))
+    assert "nats below what a sound run of this size can reach" in answer.headline
+    assert "as_expected_for_its_size" not in {reading.name for reading in answer.readings}
+
+
+def test_a_run_stuck_at_ln_v_gets_no_forecast_and_no_word_of_its_decay() -> None:
+    step = np.arange(0.0, 5001, 100)
+    run = simulated.healthy(rng(), stop_at=5000)
+    stuck = Series.of(step, 10.82 + 0.003 * rng().standard_normal(step.size))
+    answer = diagnose(replace(run, train_loss=stuck, train_eval_loss=Series(), val_loss=stuck))
+    assert answer.state == "flat"
+    assert answer.forecast is None
+    assert answer.by_verdict("present") == ()
+    assert "decay_still_to_come" not in {reading.name for reading in answer.readings}
+    assert "above what is expected" in answer.headline
+
+
+def test_a_run_in_its_warm_up_is_too_short() -> None:
+    run = simulated.healthy(rng(), schedule=Schedule("cosine", 6e-4, 6e-6, 2000, 10_000), stop_at=400)
+    step = np.arange(0.0, 401, 20)
+    value = 10.82 + 0.05 * rng().standard_normal(step.size)
+    fresh = Series.of(step, value, kind="micro_batch")
+    answer = diagnose(replace(run, train_loss=fresh, train_eval_loss=Series(), val_loss=Series()))
+    assert (answer.state, answer.forecast) == ("too_short", None)
+    assert "still rising" in answer.headline
+
+
+def test_a_power_law_under_noise_falls_though_its_last_stretch_cannot_tell() -> None:
+    step = np.arange(10.0, 10_001, 10)
+    value = 2.9 + 0.8 * (step / 1e4) ** -0.3
+    for seed in range(5):
+        noise = 0.05 * np.random.default_rng(seed).standard_normal(step.size)
+        assert diagnose(Run(train_loss=Series.of(step, value + noise))).state == "falling"
+        stalled = np.where(step < 6000, value, value[step == 6000])  # the fall before a plateau is none
+        assert diagnose(Run(train_loss=Series.of(step, stalled + noise))).state == "flat"
+
+
+def test_what_is_said_of_sound_curves_is_not_said_of_lost_ones() -> None:
+    answer = diagnose(diverged.example(rng()))
+    claims = " ".join(myth.claim for myth in answer.myths)
+    assert "overfits" not in claims
+    assert "learning rate is too high" not in claims
+    assert {reading.name for reading in answer.readings} <= {"initial_loss_is_ln_vocab"}

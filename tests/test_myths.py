@@ -43,6 +43,14 @@ def test_the_flops_are_counted_by_hand() -> None:
     assert abs(float(said.group(1)) - by_hand) < 0.1
 
 
+def test_the_mfu_is_corrected_only_where_a_4070_could_have_done_it() -> None:
+    """At a tenth of the time for a step the card does 402 TFLOPS, at ten times it does 4: neither log shows 10 %."""
+    run = seed_run()
+    for factor in (0.1, 10.0):
+        seconds = replace(run.seconds_per_step, value=factor * run.seconds_per_step.value)
+        assert not reading(replace(run, seconds_per_step=seconds), "mfu")
+
+
 def test_an_empty_run_has_no_myths() -> None:
     assert found(Run()) == {}
 

@@ -107,13 +107,15 @@ def diagnose(run: Run) -> Diagnosis:
     return Diagnosis(
         run=run,
         state=state,
-        headline=_headline(state, why, present, sum(c.finding.verdict == "unknown" for c in causes)),
+        headline=_headline(
+            state, why, present, sum(c.finding.verdict == "unknown" for c in causes), _doubt(run, present)
+        ),
         now=now,
         expected=_expected(run),
         forecast=None if state in ("broken", "diverged") else _forecast(run),
         causes=tuple(causes),
-        readings=readings.readings(run),
-        myths=myths.myths(run),
+        readings=readings.readings(run, sound=state not in LOST),
+        myths=myths.myths(run, sound=state not in LOST),
         events=tuple(_event(e) for e in evidence.events(run)),
     )
 
@@ -154,6 +156,8 @@ def _expected(run: Run) -> Expected | None:
 
 
 def _forecast(run: Run) -> Forecast | None:
+    if evidence.still_warming(run) or evidence.at_frequencies(run) is not None:
+        return None
     found = evidence.forecast(run)
     if found is None:
         return None
@@ -168,6 +172,7 @@ def _event(e: evidence.RunEvent) -> Event:
 
 
 SURE = 1.6449  # one-sided 95 % of a normal: what a trend must exceed, in its standard errors, to be called one
+TAIL_SURE = 3.0  # standard errors, of a fall that only the longer tail shows: under 1 % of plateaus. Our choice
 FEWEST_VALUES = 8  # of the judged loss; below this no state is claimed
 DONE_SHARE = 0.995  # of the plan
 
@@ -189,7 +194,11 @@ def _state(run: Run, present: set[str], now: Now | None) -> tuple[State, str]:
         return "falling", _pace(now.trend)
     if _sure(now.trend) > 0:
         return "rising", _pace(now.trend)
-    fit = evidence.fit(run)
+    tail, fit = evidence.tail_trend(run), evidence.fit(run)
+    if tail is not None and tail.value < -TAIL_SURE * tail.sd and _agree(tail, now.trend):
+        return "falling", f"{_pace(tail)} by a power law over the last third; the last stretch alone cannot tell"
+    if evidence.at_frequencies(run) is not None:
+        return ("too_short", "the learning rate is still rising") if evidence.still_warming(run) else ("flat", "")
     if fit is not None and fit.schedule_known and _sure(fit.trend) < 0 and _agree(fit.trend, now.trend):
         return "falling", f"{_pace(fit.trend)} by the law fitted to the whole curve; the last stretch alone cannot tell"
     return "flat", _pace(now.trend)
@@ -227,6 +236,7 @@ def _trailing_not_finite(series: Series) -> int:
     return len(series) - (int(good[-1]) + 1 if good.size else 0)
 
 
+LOST = ("broken", "diverged")  # what is said of sound curves does not hold of these
 OPENING = {
     "falling": "FALLING, not stalled",
     "flat": "FLAT: no fall that this log could show",
@@ -239,11 +249,35 @@ OPENING = {
 FAULTS = {"optimization", "numerics", "implementation"}  # groups whose causes mean that something is broken
 
 
-def _headline(state: State, why: str, present: list[Cause], num_unknown: int) -> str:
-    """The verdict in a sentence or two."""
+IN_THE_LAW = {"model_too_small", "too_few_tokens", "learning_rate_not_decayed"}  # the expected loss allows for these
+
+
+def _doubt(run: Run, present: list[Cause]) -> str:
+    """What makes the causes present not the whole answer: a loss where no cause found explains it. Empty: nothing."""
+    if (below := evidence.far_below(run)) is not None:
+        return (
+            f"The loss lies {below:.2f} nats below what a sound run of this size can reach: are the facts those of "
+            f"this run, and does the model see what it should predict?"
+        )
+    above = evidence.far_above(run)
+    costs = [c.finding.nats.high for c in present if c.finding.nats and c.name not in IN_THE_LAW]
+    if above is not None and sum(costs) < above / 2:
+        more = " more than" if costs else ""
+        known = "what the causes found explain" if costs else "and no cause found explains it"
+        return f"The loss lies {above:.2f} nats above what is expected of this size,{more} {known}."
+    stuck = evidence.at_frequencies(run)
+    if stuck is None or costs or evidence.still_warming(run):
+        return ""
+    return f"{stuck[0].upper()}{stuck[1:]}: nothing is learnt from context yet."
+
+
+def _headline(state: State, why: str, present: list[Cause], num_unknown: int, doubt: str) -> str:
+    """The verdict in a few sentences."""
     opening = OPENING[state] + (f": {why}" if state in ("broken", "too_short") else "") + "."
     if state == "broken":
         return opening
+    if doubt:
+        opening = f"{opening} {doubt}"
     if not present:
         silent = f"; {num_unknown} could not be judged" if num_unknown else ""
         return opening + ("" if state == "too_short" else f" No cause of the catalogue is present{silent}.")
@@ -252,7 +286,12 @@ def _headline(state: State, why: str, present: list[Cause], num_unknown: int) ->
         names = ", ".join(cause.name.replace("_", " ") for cause in present)
         return f"{opening} Nothing costs loss; what is measured is not sure: {names}."
     leading = costly[0]
-    cost = f", {leading.finding.nats.value:.2f} nats" if leading.finding.nats else ""
     words = leading.name.replace("_", " ")
-    sound = "" if any(cause.group in FAULTS for cause in present) else " Nothing is broken;"
-    return f"{opening}{sound} {'the' if sound else 'The'} leading cost is {words}{cost}."
+    sound = "" if doubt or any(cause.group in FAULTS for cause in present) else " Nothing is broken;"
+    return f"{opening}{sound} {'the' if sound else 'The'} leading cost is {words}{_price(leading.finding)}."
+
+
+def _price(finding: Finding) -> str:
+    if finding.nats is None:
+        return ""
+    return f", {finding.nats.value:.2f} nats" if finding.nats.value >= 0.005 else ", under 0.01 nats"

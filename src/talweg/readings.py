@@ -17,21 +17,23 @@ from talweg.run import Run, Series
 
 HIDDEN_PROGRESS = 1.0  # evaluations apart: a fall between neighbours below this many sd is not seen by eye
 STANDS_HIGH = 0.1  # of the peak: below, little decay is left. A cosine to a tenth ends here
+NOTHING = 0.005  # nats: a gain below this is no news. Our choice: 3 sd of a seed's effect
 INITIAL = 0.05  # of ln V; the same tolerance as bad_initialisation
 FLAT = 0.01  # nats for each e-fold of the steps: less is no fall worth a word. Our choice
 STAIR = 4.0  # standard errors of a step at an epoch's boundary. Our choice
 SPREAD = 2.0  # a scatter within this factor of what the batch's size implies is explained by it. Our choice
 
 
-def readings(run: Run) -> tuple[ReadingOfRun, ...]:
-    """Every pattern of this run that looks like trouble and is none."""
-    found = ((reading.__name__, reading(run)) for reading in READINGS)
+def readings(run: Run, *, sound: bool = True) -> tuple[ReadingOfRun, ...]:
+    """Every pattern of this run that looks like trouble and is none. sound=False: of a curve that broke or diverged,
+    where only its beginning can be read so."""
+    found = ((reading.__name__, reading(run)) for reading in (READINGS if sound else OF_ANY_CURVE))
     return tuple(ReadingOfRun(name, because) for name, because in found if because is not None)
 
 
 def as_expected_for_its_size(run: Run) -> str | None:
     expected, now = evidence.expected(run), evidence.val_level(run) or evidence.train_level(run)
-    if expected is None or now is None or now.value > expected.loss.high:
+    if expected is None or now is None or now.value > expected.loss.high or evidence.far_below(run) is not None:
         return None
     lies = "lies where" if now.value >= expected.loss.low else "lies below where"
     return (
@@ -45,7 +47,9 @@ def decay_still_to_come(run: Run) -> str | None:
     if share is None or fit is None or end is None or run.last_step is None or not fit.schedule_known:
         return None
     gain = fit.gain_of_decay_to_end
-    if share < STANDS_HIGH or end <= run.last_step or gain.low <= 0:
+    if share < STANDS_HIGH or end <= run.last_step or gain.low <= 0 or gain.value < NOTHING:
+        return None
+    if evidence.still_warming(run) or evidence.at_frequencies(run) is not None:
         return None
     return (
         f"the learning rate stands at {share:.0%} of its peak; the {end - run.last_step:,.0f} steps to "
@@ -109,7 +113,8 @@ def small_batch_noise(run: Run) -> str | None:
     if not implied.low / SPREAD < scatter < implied.high * SPREAD:
         return None
     what = "one micro-batch" if run.train_loss.kind == "micro_batch" else "one batch"
-    widest = float(np.abs(np.diff(run.train_loss.finite.value[len(run.train_loss) // 2 :])).max(initial=0.0))
+    values = run.train_loss.finite.value
+    widest = float(np.abs(np.diff(values[values.size // 2 :])).max(initial=0.0))
     return (
         f"single training losses scatter by {scatter:.3f} and jump by up to {widest:.2f}: each is {what} "
         f"of {windows:,.0f} "
@@ -207,3 +212,4 @@ READINGS: tuple[Callable[[Run], str | None], ...] = (
     running_mean_train_loss,
     initial_loss_is_ln_vocab,
 )
+OF_ANY_CURVE = (initial_loss_is_ln_vocab,)

@@ -169,3 +169,14 @@ def test_a_fixed_validation_text_is_as_uncertain_as_the_trainer_says() -> None:
     assert wide is not None
     assert wide.value == plain.value
     assert wide.sd == pytest.approx(np.hypot(plain.sd, 0.02))
+
+
+def test_the_level_of_a_short_steep_curve_is_its_last_value_and_not_an_extrapolation() -> None:
+    val = Series.of(np.arange(7) * 500.0, [10.873, 5.533, 4.459, 4.138, 4.063, 3.963, 3.888])
+    level = evidence.val_level(Run(val_loss=val))
+    assert level is not None
+    assert level.value == 3.888
+    assert 0.05 < level.high - level.value < 0.5
+    steady = evidence.val_level(healthy())
+    assert steady is not None
+    assert steady.high - steady.value < 0.03

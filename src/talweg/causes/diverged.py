@@ -35,8 +35,7 @@ def examine(run: Run) -> Finding:
     if judged is None or len(judged.loss) < MIN_POINTS:
         return missing("val_loss", because=f"needs a loss curve of {MIN_POINTS} finite points")
     loss = judged.loss
-    noise = evidence.eval_noise(run)
-    found = minimum(loss.step, loss.value, noise.sd if noise is not None and judged.name == "val" else 0.05)
+    found = minimum(loss.step, loss.value, evidence.scatter(run, judged))
     now = level(loss.step, loss.value)
     if found is None or now is None:
         return missing("val_loss", because="the loss curve is too short to tell its level")

@@ -37,8 +37,7 @@ def examine(run: Run) -> Finding:
     judged = evidence.judged(run)
     if judged is None:
         return missing("val_loss", because=f"dropout is {p:g}; needs a loss curve, to see that nothing overfits")
-    noise = evidence.eval_noise(run)
-    best = minimum(judged.loss.step, judged.loss.value, noise.sd if noise is not None else 0.05)
+    best = minimum(judged.loss.step, judged.loss.value, evidence.scatter(run, judged))
     if best is not None and best.rise_since > max(RISE, SIGNIFICANT * best.rise_standard_error):
         return missing("checkpoint", because=f"dropout is {p:g}, but the loss rose since its minimum: it may be needed")
     epochs, cost = _epochs(run), Estimate(p * COST.value, p * COST.low, p * COST.high)

@@ -41,8 +41,10 @@ def examine(run: Run) -> Finding:
         return missing("learning_rate", because="neither the log nor a configuration tells the learning rate")
     if fit is None or not fit.schedule_known or run.last_step is None:
         return missing("val_loss", because="needs a loss curve long enough to fit: eight evaluations after the warm-up")
-    if _still_warming(run):
+    if evidence.still_warming(run):
         return missing("val_loss", because="the learning rate is still rising: too early to tell")
+    if (frequencies := evidence.at_frequencies(run)) is not None:
+        return missing("val_loss", because=f"{frequencies}: something else comes first")
     gain = _gain(run, fit)
     stands = f"the learning rate stands at {share:.0%} of its peak; taking it to 0 would give {_nats(gain)} nats"
     if gain.value < MATERIAL or share < STANDS_HIGH:
@@ -98,17 +100,6 @@ def _remedies(run: Run, fit: evidence.RunFit, gain: Estimate) -> tuple[Remedy, .
         return (wait,)
     left = gain.shifted(-falls.value).at_least(0.0)
     return wait, Remedy("decay_to_zero", f"final learning rate {then:.3g} -> 0", {"schedule.min_lr": 0.0}, left, 0.0)
-
-
-def _still_warming(run: Run) -> bool:
-    """Whether the rate has yet to reach the highest value of its plan."""
-    last, end = run.last_step or 0.0, evidence.horizon(run) or run.last_step or 0.0
-    rates = evidence.rate_at(run, np.linspace(0.0, max(end, 1.0), 2000))
-    now = evidence.rate_at(run, last)
-    if rates is None or now is None:
-        return False
-    peak_at = float(np.linspace(0.0, max(end, 1.0), 2000)[int(np.argmax(rates))])
-    return last < peak_at and float(now) < 0.99 * float(rates.max())
 
 
 def _nats(x: Estimate) -> str:

@@ -3,7 +3,7 @@
 Every function takes a Run and answers None when the run does not offer enough. Answers are cached by run.
 """
 
-from talweg.evidence.fitted import Forecast, RunFit, fit, forecast
+from talweg.evidence.fitted import Forecast, RunFit, fit, forecast, scatter
 from talweg.evidence.levels import (
     EvalNoise,
     Gap,
@@ -14,12 +14,13 @@ from talweg.evidence.levels import (
     events,
     gap,
     judged,
+    tail_trend,
     train_level,
     trend,
     val_level,
 )
-from talweg.evidence.norm import Expected, expected, expected_at_end, why_not
-from talweg.evidence.plan import horizon, peak_rate, rate_at, rate_share
+from talweg.evidence.norm import Expected, at_frequencies, expected, expected_at_end, far_above, far_below, why_not
+from talweg.evidence.plan import horizon, peak_rate, rate_at, rate_share, still_warming
 
 __all__ = [
     "EvalNoise",
@@ -29,11 +30,14 @@ __all__ = [
     "Judged",
     "RunEvent",
     "RunFit",
+    "at_frequencies",
     "batch_noise",
     "eval_noise",
     "events",
     "expected",
     "expected_at_end",
+    "far_above",
+    "far_below",
     "fit",
     "forecast",
     "gap",
@@ -42,6 +46,9 @@ __all__ = [
     "peak_rate",
     "rate_at",
     "rate_share",
+    "scatter",
+    "still_warming",
+    "tail_trend",
     "train_level",
     "trend",
     "val_level",

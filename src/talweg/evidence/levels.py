@@ -18,6 +18,10 @@ from talweg.run import Run, Series
 
 Array = NDArray[np.float64]
 FEW = 8  # below this many points a curve is not judged by
+STRAIGHT = (
+    1.645  # standard errors between the slopes of a tail and of its later half: one straight tail in ten exceeds it
+)
+LAST = 3  # values whose range stands for the error of the last, where no line fits
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +91,16 @@ def train_level(run: Run) -> Estimate | None:
 
 
 def _level(series: Series) -> Estimate | None:
-    found = curve_level.level(series.step, series.value)
-    return None if found is None else Estimate.normal(found.value, found.standard_error)
+    """The line's value at the end; where no line fits so short and bent a curve, the last value itself, with the range
+    of the last few for its error."""
+    found, values = curve_level.level(series.step, series.value), series.finite.value
+    if found is None:
+        return None
+    scatter = curve_noise.noise(series.step, series.value)
+    error = max(float(np.ptp(values[-LAST:])), 0.0 if scatter is None else scatter.sd)
+    if found.standard_error > error:
+        return Estimate.normal(float(values[-1]), error)
+    return Estimate.normal(found.value, found.standard_error)
 
 
 @lru_cache(maxsize=32)
@@ -98,6 +110,30 @@ def trend(run: Run) -> Estimate | None:
         return None
     found = curve_trend.at_end(j.loss.step, j.loss.value)
     return None if found is None else Estimate.normal(1000 * found.slope, 1000 * found.standard_error)
+
+
+@lru_cache(maxsize=32)
+def tail_trend(run: Run) -> Estimate | None:
+    """The same slope, from a line on log(step) over the last third of the steps.
+
+    A power law is straight there, so this may reach further back than a line on steps, and sees a fall that the last
+    stretch alone does not. None where the later half of it has another slope, lest the fall before a plateau pass for
+    one.
+    """
+    if (j := judged(run)) is None or run.last_step is None:
+        return None
+    whole, late = (_log_trend(j.loss.between(share * run.last_step, math.inf)) for share in (2 / 3, 5 / 6))
+    if whole is None:
+        return None
+    if late is not None and abs(late.value - whole.value) > STRAIGHT * math.hypot(late.sd, whole.sd):
+        return None
+    return Estimate.normal(1000 * whole.value / run.last_step, 1000 * whole.sd / run.last_step)
+
+
+def _log_trend(late: Series) -> Estimate | None:
+    """Slope on log(step)."""
+    found = curve_trend.trend(np.log(np.maximum(late.step, 1.0)), late.value) if len(late) >= LAST + 1 else None
+    return None if found is None else Estimate.normal(found.slope, found.standard_error)
 
 
 @lru_cache(maxsize=32)

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from talweg.estimate import Estimate
 from talweg.evidence.fitted import fit
+from talweg.evidence.levels import train_level, val_level
 from talweg.evidence.plan import horizon
 from talweg.laws import anchors, size
 from talweg.laws import forecast as law
@@ -20,6 +21,8 @@ GPT2_VOCABULARY = (50_000, 50_432)  # GPT-2's 50,257 and its usual paddings
 CORPUS_HALF_WIDTH = {True: 0.10, False: 0.25}  # True: FineWeb
 # A tuned or modern recipe lies 0.11 to 0.22 below the classic one.
 MODERN_GAIN = (0.11, 0.22)
+TOO_BAD = 1.645  # sd of the expected loss: one sound run in twenty lies above
+TOO_GOOD = 3.0  # sd of the expected loss. Our choice: no public run of this project's data lies so far below
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,40 @@ def _unit_factor(run: Run) -> float:
     if v is not None and GPT2_VOCABULARY[0] <= v <= GPT2_VOCABULARY[1]:
         return 1.0
     return ratio / 4.5 if ratio is not None else 0.0
+
+
+@lru_cache(maxsize=32)
+def far_below(run: Run) -> float | None:
+    """How many nats the loss lies below what a sound run could reach by the laws; None where it does not.
+
+    No recipe is known to be that good: either the facts stated are not of this run, or it sees what it should predict.
+    """
+    now, law = val_level(run) or train_level(run), expected(run)
+    if now is None or law is None or now.high > law.loss.value - TOO_GOOD * law.loss.sd:
+        return None
+    return law.loss.value - now.value
+
+
+@lru_cache(maxsize=32)
+def far_above(run: Run) -> float | None:
+    """How many nats the loss lies above the expected level, where that is beyond TOO_BAD of its sd; else None."""
+    now, law = val_level(run) or train_level(run), expected(run)
+    if now is None or law is None or now.low < law.loss.value + TOO_BAD * law.loss.sd:
+        return None
+    return now.value - law.loss.value
+
+
+@lru_cache(maxsize=32)
+def at_frequencies(run: Run) -> str | None:
+    """That the loss is still no better than token frequencies alone, in words; None where it is, or cannot be told.
+
+    The annealing law and its priors are of runs that have learnt more than that: they say nothing of others.
+    """
+    now, h1 = val_level(run) or train_level(run), floor(run)
+    if now is None or h1 is None or now.value < h1.low:
+        return None
+    interval = "" if h1.low == h1.high else f", {h1.low:.2f} to {h1.high:.2f}"
+    return f"the loss, {now.value:.2f}, is no better than token frequencies ({h1.value:.2f}{interval})"
 
 
 def floor(run: Run) -> Estimate | None:

@@ -45,6 +45,17 @@ def rate_at(run: Run, step: ArrayLike, beyond: Schedule | None = None) -> Array 
 
 
 @lru_cache(maxsize=32)
+def still_warming(run: Run) -> bool:
+    """Whether the rate has yet to reach the highest value of its plan."""
+    last, end = run.last_step or 0.0, horizon(run) or run.last_step or 0.0
+    steps = np.linspace(0.0, max(end, 1.0), 2000)
+    rates, now = rate_at(run, steps), rate_at(run, last)
+    if rates is None or now is None:
+        return False
+    return last < float(steps[int(np.argmax(rates))]) and float(now) < 0.99 * float(rates.max())
+
+
+@lru_cache(maxsize=32)
 def peak_rate(run: Run) -> float | None:
     """The highest learning rate of the run so far: of the log, else of the configuration."""
     logged = run.learning_rate.finite
