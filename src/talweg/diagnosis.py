@@ -159,7 +159,7 @@ def _forecast(run: Run) -> Forecast | None:
     if evidence.still_warming(run) or evidence.at_frequencies(run) is not None:
         return None
     found = evidence.forecast(run)
-    if found is None:
+    if found is None or found.loss.low < 0:  # a cross-entropy is never negative: the law does not hold here
         return None
     columns = (found.band_step, found.band[:, 0], found.band[:, 1], found.band[:, 2])
     return Forecast(found.step, found.loss, found.because, Band(*(tuple(c.tolist()) for c in columns)))
@@ -260,7 +260,7 @@ def _doubt(run: Run, present: list[Cause]) -> str:
             f"this run, and does the model see what it should predict?"
         )
     above = evidence.far_above(run)
-    costs = [c.finding.nats.high for c in present if c.finding.nats and c.name not in IN_THE_LAW]
+    costs = [c.finding.nats.value for c in present if c.finding.nats and c.name not in IN_THE_LAW]
     if above is not None and sum(costs) < above / 2:
         more = " more than" if costs else ""
         known = "what the causes found explain" if costs else "and no cause found explains it"

@@ -133,6 +133,15 @@ def test_a_rate_that_passes_through_zero_and_returns_is_not_early() -> None:
     ).verdict == ("absent")
 
 
+def test_a_loss_that_goes_on_falling_refutes_the_stated_rate() -> None:
+    """The log of a cosine over the whole run beside a configuration that decays to zero at a quarter of it."""
+    run = healthy(rng())
+    wrong = stated(replace(run, learning_rate=Series()), decay_end_step=2500, min_learning_rate=0.0)
+    found = examine("learning_rate_decayed_too_early", wrong)
+    assert found.verdict == "unknown"
+    assert "yet the loss fell" in found.because
+
+
 def test_the_lower_end_of_the_cost_is_never_negative() -> None:
     run = example("learning_rate_decayed_too_early")
     judged = evidence.judged(run)
@@ -320,6 +329,13 @@ def test_a_first_loss_in_bits_is_a_question_of_units() -> None:
     assert "bits" in found.because
 
 
+def test_the_cost_of_a_bad_start_is_not_all_that_the_run_is_above_the_laws_by_chance() -> None:
+    run = with_losses(healthy(rng(), above=0.1), lambda step, value, name: value + 1.5 * np.exp(-step / 100))
+    found = examine("bad_initialisation", run)
+    assert found.nats is not None
+    assert found.nats.high < 0.05
+
+
 def test_an_excess_undone_in_a_step_or_two_costs_nothing() -> None:
     quick = with_losses(
         healthy(rng(), log_every=1), lambda step, value, name: value + 6 * np.exp(-step / 2) * (step < 100)
@@ -382,11 +398,17 @@ def test_a_run_that_came_back_to_the_unigram_level_has_used_its_context() -> Non
     assert examine("context_ignored", example("diverged")).verdict == "absent"
 
 
-def test_without_a_count_of_the_text_a_run_at_that_level_is_unknown() -> None:
-    run = stated(example("context_ignored"), unigram_nats=None, bigram_nats=None)
+def test_without_a_count_of_the_text_and_an_expected_loss_a_run_at_that_level_is_unknown() -> None:
+    run = stated(example("context_ignored"), unigram_nats=None, bigram_nats=None, tokens_per_step=None)
     found = examine("context_ignored", run)
     assert found.verdict == "unknown"
     assert found.would_narrow_nats is not None
+
+
+def test_without_a_count_a_run_that_should_be_far_below_that_level_is_called() -> None:
+    facts = {"unigram_nats": None, "bigram_nats": None, "vocabulary_size": 50_257}
+    run = stated(example("context_ignored"), **facts)
+    assert examine("context_ignored", run).verdict == "present"
 
 
 # evaluation_noise, evaluation_set_too_small

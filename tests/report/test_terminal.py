@@ -119,3 +119,13 @@ def test_wide_characters_count_two_cells() -> None:
 )
 def test_a_bar_is_as_long_as_its_share(value: float, high: float, width: int, expected: tuple[str, str]) -> None:
     assert bar(value, high, width) == expected
+
+
+def test_no_one_is_asked_for_a_column_that_the_log_has() -> None:
+    diagnosis = seed_diagnosis.diagnosis()
+    assert diagnosis.run.val_loss
+    cause = diagnosis.by_verdict("unknown")[0]
+    finding = replace(cause.finding, because="the tail still moves", needs=("val_loss",))
+    page = render(replace(diagnosis, causes=(replace(cause, finding=finding),)), width=100)
+    assert "the tail still moves" in page
+    assert "give val_loss" not in page

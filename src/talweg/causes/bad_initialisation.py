@@ -82,11 +82,10 @@ def _steps_above(run: Run, uniform: float) -> float:
 
 
 def _cost(run: Run, lost: float) -> Estimate:
-    """The lost steps at the pace of the end; up to what the run lies above the laws where that is known."""
-    slope, expected, now = evidence.trend(run), evidence.expected(run), evidence.val_level(run)
+    """The lost steps at the pace of the end; up to what the run lies above the laws where that is sure."""
+    slope, above = evidence.trend(run), evidence.far_above(run) or 0.0
     pace = max(0.0, -slope.value / 1000) if slope is not None else 0.0
     least = max(pace * lost, 1e-4)
-    above = now.value - expected.loss.value if expected is not None and now is not None else 0.0
     return Estimate(least, least / 2, max(2 * least, above))
 
 

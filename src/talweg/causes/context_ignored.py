@@ -9,7 +9,8 @@ u = 0: only frequencies are learned. u = 1: as good as a table of pairs.
 
 Refuted by: shuffling the context of held-out text raises its loss.
 Known problems: H2 counted on few tokens is too low, which pulls u towards 0. Without a count of the text, a range
-for the tokenizer's size stands in, and a weak model that stands within it cannot be told apart: unknown.
+for the tokenizer's size stands in, and a weak model that stands within it cannot be told apart: unknown, unless by
+its size and tokens the run should be past pairs of tokens long since.
 References: Shannon 1951, Prediction and Entropy of Printed English (F_1 and F_2).
 """
 
@@ -63,7 +64,7 @@ def examine(run: Run) -> Finding:
     fall = 0.0 if slope is None else -slope.slope * (tail.step[-1] - tail.step[0])
     if slope is None or abs(fall) > STILL_FALLING * step or tail.value[0] > h1.high + 2 * BAND * step:
         return missing("val_loss", because=f"{stands}, and still moving ({-fall:+.2f} over the last half): wait")
-    if run.facts.unigram_nats is None:
+    if run.facts.unigram_nats is None and not _far_from_expected(run, h2):
         because = f"{stands}; that entropy is a range for this vocabulary: give --data"
         return missing("unigram_nats", because=because, would_narrow_nats=_cost(run, now.value, h2).value)
     cost = _cost(run, now.value, h2)
@@ -82,6 +83,12 @@ def _entropies(run: Run) -> tuple[Estimate | None, Estimate | None]:
     if f.bigram_nats is not None:
         h2 = Estimate(f.bigram_nats, f.bigram_nats, f.bigram_nats)
     return (h1, h2) if h1 is None or h2 is None or h2.value < h1.value - 0.1 else (None, None)
+
+
+def _far_from_expected(run: Run, h2: Estimate) -> bool:
+    """Whether even a weak recipe of this size would be past pairs of tokens by now: then the range is narrow enough."""
+    expected = evidence.expected(run)
+    return expected is not None and evidence.far_above(run) is not None and expected.loss.high < h2.value
 
 
 def _cost(run: Run, now: float, h2: Estimate) -> Estimate:

@@ -32,6 +32,7 @@ NEEDS = ("learning_rate", "val_loss")
 ZERO_SHARE = 0.01  # of the peak. A cosine to zero is below it for its last 6 %. Our choice
 WASTED_SHARE = 0.10  # of the planned steps. Our choice: a cosine or a line to zero that ends with the run stays below
 MATERIAL = 0.01  # nats: 5 sd of a seed's effect on the final loss (0.0014 to 0.0019 at 124 M)
+MOVED = 0.02  # nats. Our choice: what the tail of a decay still digests is below
 # Over 19 pairs of public runs of different length (25 M to 3 B parameters, 2 to 20 times as long) the law says
 # 1.17 times what was lost, sd 0.10: so it is divided by this. The error left is doubled for runs unlike those.
 BIAS, LAW_ERROR = 1.17, 0.2  # notes/calibration.md
@@ -52,6 +53,9 @@ def examine(run: Run) -> Finding:
     cost = None if judged is None or share > ZERO_SHARE else _cost(run, judged, zero, end)
     if cost is None:
         return missing("val_loss", because=f"{found}; needs a loss curve to tell the cost")
+    if judged is not None and (fell := _fell_since(run, judged, zero)):
+        because = f"{found}, yet the loss fell by {fell:.3f} since: is this learning rate that of this run?"
+        return missing("learning_rate", because=because, would_narrow_nats=cost.value)
     if cost.value < MATERIAL:
         return Finding("absent", f"{found}, which costs {cost.value:.3f} nats", nats=cost)
     if cost.low <= 0:
@@ -67,6 +71,18 @@ def _reaches_zero(run: Run, end: float) -> float | None:
     if rate is None or rate[-1] > ZERO_SHARE * rate.max() or rate.max() <= 0:
         return None
     return float(steps[int(np.nonzero(rate > ZERO_SHARE * rate.max())[0][-1])])
+
+
+def _fell_since(run: Run, judged: evidence.Judged, zero: float) -> float:
+    """How far the loss fell after the decay was digested, from the first to the last third; 0 where it cannot be told
+    from nothing. Weights that do not move cannot do that: the rate is another than was stated."""
+    late = judged.loss.between(zero * (1 + 2 * annealing.MEMORY_SHARE), math.inf).value
+    third = late.size // 3
+    if third < 2:
+        return 0.0
+    fell = float(late[:third].mean() - late[-third:].mean())
+    error = evidence.scatter(run, judged) * math.sqrt(2 / third)
+    return fell if fell > max(MOVED, 3 * error) else 0.0
 
 
 def _cost(run: Run, judged: evidence.Judged, zero: float, end: float) -> Estimate | None:

@@ -4,7 +4,7 @@ The terminal, Markdown and HTML only arrange what stands here, so that one fact 
 free of control characters (see `figures.plain`), not yet escaped for HTML or Markdown.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import talweg
 from talweg.diagnosis import Cause, Diagnosis, Event
@@ -136,7 +136,7 @@ def view(diagnosis: Diagnosis) -> View:
         headline=_without(state, plain(diagnosis.headline)),
         standing=_standing(diagnosis),
         costs=costs,
-        unknown=tuple(_cause(cause) for cause in diagnosis.by_verdict("unknown")),
+        unknown=tuple(_unknown(cause, diagnosis.run) for cause in diagnosis.by_verdict("unknown")),
         absent=tuple(_cause(cause) for cause in _first_question_first(diagnosis.by_verdict("absent"))),
         budget=budget(diagnosis),
         attempts=_attempts(costs),
@@ -236,6 +236,12 @@ def _cause(cause: Cause, rank: int = 0) -> CauseView:
         hides=f"could hide up to {nats(hides)}" if hides is not None else "",
         rank=rank,
     )
+
+
+def _unknown(cause: Cause, run: Run) -> CauseView:
+    """What is asked for is what the run does not have yet: more of a column is no answer to "give val_loss"."""
+    lacking = tuple(n for n in cause.finding.needs if not (hasattr(run, n) or n in FACT_NAMES) or not run.has(n))
+    return _cause(replace(cause, finding=replace(cause.finding, needs=lacking)))
 
 
 def _remedy(remedy: Remedy) -> RemedyView:
