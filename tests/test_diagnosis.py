@@ -166,3 +166,8 @@ def test_what_is_said_of_sound_curves_is_not_said_of_lost_ones() -> None:
     assert "overfits" not in claims
     assert "learning rate is too high" not in claims
     assert {reading.name for reading in answer.readings} <= {"initial_loss_is_ln_vocab"}
+
+
+def test_a_log_too_short_is_told_how_many_values_it_has() -> None:
+    run = Run(train_loss=Series.of([0.0, 10.0], [10.0, 9.0]))
+    assert "2 values" in diagnose(run).headline

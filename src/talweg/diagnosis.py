@@ -185,7 +185,7 @@ def _state(run: Run, present: set[str], now: Now | None) -> tuple[State, str]:
         return "diverged", ""
     judged = evidence.judged(run)
     if now is None or now.trend is None or judged is None or len(judged.loss) < FEWEST_VALUES:
-        num = 0 if judged is None else len(judged.loss)
+        num = max(len(s.finite) for s in (run.val_loss, run.train_eval_loss, run.train_loss))
         return "too_short", f"{num} values of the loss tell no trend; {FEWEST_VALUES} are needed"
     end = evidence.horizon(run)
     if end is not None and now.step >= DONE_SHARE * end:

@@ -411,6 +411,24 @@ def test_without_a_count_a_run_that_should_be_far_below_that_level_is_called() -
     assert examine("context_ignored", run).verdict == "present"
 
 
+# learning_rate_not_decayed
+
+
+def test_a_decay_cannot_win_more_than_a_part_of_the_loss() -> None:
+    run = with_losses(healthy(rng(), stop_at=5000), lambda step, value, name: 0.05 + 0.01 * (value - value.min()))
+    assert examine("learning_rate_not_decayed", run).verdict == "unknown"
+
+
+# repeated_data
+
+
+def test_a_plan_shorter_than_one_file_is_not_said_to_read_all_of_it() -> None:
+    run = stated(healthy(rng(), unique_tokens=None), dataset="fineweb", tokens_per_step=50_000.0)
+    found = examine("repeated_data", run)  # 0.5 B tokens, of a file that holds 0.73 B
+    assert "parquet" not in found.because
+    assert "a sixteenth" in found.because
+
+
 # evaluation_noise, evaluation_set_too_small
 
 

@@ -7,6 +7,7 @@ import pytest
 from rich.cells import cell_len
 
 from talweg.diagnosis import Diagnosis
+from talweg.estimate import Estimate
 from talweg.report.terminal import bar, render
 from tests.report import seed_diagnosis
 
@@ -129,3 +130,13 @@ def test_no_one_is_asked_for_a_column_that_the_log_has() -> None:
     page = render(replace(diagnosis, causes=(replace(cause, finding=finding),)), width=100)
     assert "the tail still moves" in page
     assert "give val_loss" not in page
+
+
+def test_a_remedy_that_wins_no_loss_says_what_it_wins() -> None:
+    diagnosis = seed_diagnosis.diagnosis()
+    cause = diagnosis.by_verdict("present")[0]
+    nothing = Estimate(0.0, 0.0, 0.0)
+    remedies = (replace(cause.finding.remedies[0], gain=nothing),)
+    page = render(replace(diagnosis, causes=(replace(cause, finding=replace(cause.finding, remedies=remedies)),)))
+    assert "0.000" not in page
+    assert "wins no loss" in " ".join(page.split())

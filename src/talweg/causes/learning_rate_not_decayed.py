@@ -31,6 +31,7 @@ GROUP = "schedule"
 NEEDS = ("learning_rate", "val_loss")
 MATERIAL = 0.02  # nats. Our choice: no healthy run of 200 simulated is accused (notes/calibration.md)
 STANDS_HIGH = 0.15  # of the peak: most recipes end at a tenth, and going lower is another question. Our choice
+LARGEST_SHARE = 0.2  # of the loss. Our choice: public decays win 0.09 to 0.17 nats of 2.5 to 3.5
 LAW_ERROR = 0.15  # relative sd beyond the fit's own: nine public decays against the law (notes/calibration.md)
 DECAY_SHARE = 0.2  # of the steps done: a decay of 10 to 20 % is enough (Hägele et al. 2024)
 
@@ -47,6 +48,8 @@ def examine(run: Run) -> Finding:
         return missing("val_loss", because=f"{frequencies}: something else comes first")
     gain = _gain(run, fit)
     stands = f"the learning rate stands at {share:.0%} of its peak; taking it to 0 would give {_nats(gain)} nats"
+    if gain.value > LARGEST_SHARE * fit.law.on(fit.path, run.last_step)[0][0]:
+        return missing("val_loss", because=f"{stands}, of a loss that is hardly more: its law is of another kind")
     if gain.value < MATERIAL or share < STANDS_HIGH:
         return Finding("absent", stands, nats=gain)
     if gain.low <= 0:

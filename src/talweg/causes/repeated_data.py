@@ -60,7 +60,7 @@ def examine(run: Run) -> Finding:
 
 def _uncounted(run: Run, n: float, seen: float) -> Finding:
     """Unknown: how small the text could be, what that would cost, and from which count on it costs nothing."""
-    fineweb = "fineweb" in (run.facts.dataset or "").lower()
+    fineweb = "fineweb" in (run.facts.dataset or "").lower() and seen > FINEWEB_PARQUET
     smallest = min(FINEWEB_PARQUET if fineweb else seen / WORTHLESS_EPOCHS, seen)
     worst = repetition.cost(n, smallest, seen)
     guess = "one full FineWeb parquet holds" if fineweb else "a sixteenth of them would be"

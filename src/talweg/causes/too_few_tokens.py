@@ -41,7 +41,7 @@ def examine(run: Run) -> Finding:
     if d / n >= size.TOKENS_PER_PARAMETER:
         return Finding("absent", f"{ratio}: {size.TOKENS_PER_PARAMETER:.0f} or more")
     if reason := size.in_range(n, d):
-        hidden = _of_twice_the_steps(run, n, d)
+        hidden = _of_twice_the_steps(run, n, d) or None  # a curve that rises says nothing of it
         return missing("a trial of twice the steps", because=f"{ratio}, but {reason}", would_narrow_nats=hidden)
     fall = _fall(run, judged)
     if fall is None:

@@ -249,11 +249,17 @@ def _remedy(remedy: Remedy) -> RemedyView:
     return RemedyView(
         name=plain(remedy.name),
         change=plain(remedy.change),
-        gain=f"{nats(gain.value)} ({figures.interval(gain)})" if gain else "an amount that is not known",
+        gain=_gain(gain),
         price=_price(remedy),
         settings=tuple(f"{plain(key)} = {plain(str(value))}" for key, value in remedy.config.items()),
         estimate=gain,
     )
+
+
+def _gain(gain: Estimate | None) -> str:
+    if gain is None:
+        return "an amount that is not known"
+    return f"{nats(gain.value)} ({figures.interval(gain)})" if gain.high > 0 else "no loss, but a surer sight of it"
 
 
 def _price(remedy: Remedy) -> str:
