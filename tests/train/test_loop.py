@@ -204,7 +204,7 @@ def test_a_run_in_bf16_learns_like_one_in_fp32(configured: Make, form: str) -> N
 
 def test_minutes_set_the_length(configured: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("talweg.train.start.PACE_SECONDS", 0.01)
-    config = configured(run__name="a", run__steps=None, run__minutes=0.02)
+    config = configured(run__name="a", run__steps=None, run__minutes=1.0)
     facts = next(train(config))["facts"]
     again = next(train(config))["facts"]
     assert facts["planned_steps"] > 1
