@@ -171,3 +171,11 @@ def test_what_is_said_of_sound_curves_is_not_said_of_lost_ones() -> None:
 def test_a_log_too_short_is_told_how_many_values_it_has() -> None:
     run = Run(train_loss=Series.of([0.0, 10.0], [10.0, 9.0]))
     assert "2 values" in diagnose(run).headline
+
+
+def test_a_log_in_bits_is_asked_for_nats() -> None:
+    run = simulated.healthy(rng())
+    names = ("train_loss", "train_eval_loss", "val_loss")
+    bits = replace(run, **{n: replace(getattr(run, n), value=getattr(run, n).value / np.log(2)) for n in names})
+    assert "ln V in bits" in diagnose(bits).headline
+    assert "bits" not in diagnose(run).headline

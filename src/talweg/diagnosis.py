@@ -254,6 +254,8 @@ IN_THE_LAW = {"model_too_small", "too_few_tokens", "learning_rate_not_decayed"} 
 
 def _doubt(run: Run, present: list[Cause]) -> str:
     """What makes the causes present not the whole answer: a loss where no cause found explains it. Empty: nothing."""
+    if (unit := evidence.other_unit(run)) is not None:
+        return f"The first loss, {evidence.first_loss(run):.2f}, is ln V in {unit}: if that is the unit, give nats."
     if (below := evidence.far_below(run)) is not None:
         return (
             f"The loss lies {below:.2f} nats below what a sound run of this size can reach: are the facts those of "

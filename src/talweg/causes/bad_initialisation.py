@@ -27,14 +27,11 @@ from talweg.run import Run, Series
 GROUP = "implementation"
 NEEDS = ("vocabulary_size", "val_loss")
 TOLERANCE = 0.05  # of ln V. Our choice: every sound public run that shows its first loss is within 1.3 % of it
-FIRST_STEPS = 1.0  # updates done at most when a loss still counts as the first
 LOST_SHARE = 0.005  # of the plan. Our choice: three public record runs start at 16 to 23 nats and undo it in one step
-OTHER_UNITS = {"bits": 1 / math.log(2)}  # a loss in bits stands at this multiple of ln V
-UNIT_TOLERANCE = 0.02  # of that multiple
 
 
 def examine(run: Run) -> Finding:
-    vocabulary, first = run.facts.vocabulary_size, _first(run)
+    vocabulary, first = run.facts.vocabulary_size, evidence.first_loss(run)
     if first is None or evidence.judged(run) is None:
         return missing("val_loss", because="needs the loss at step 0 or 1, and eight values in all")
     if vocabulary is None:
@@ -44,9 +41,8 @@ def examine(run: Run) -> Finding:
     stands = f"the first loss is {first:.3f}, ln {vocabulary:,} is {uniform:.3f}"
     if ratio <= 1 + TOLERANCE:
         return Finding("absent", f"{stands}: {ratio - 1:+.1%}")
-    for unit, factor in OTHER_UNITS.items():
-        if abs(ratio / factor - 1) < UNIT_TOLERANCE:
-            return missing("val_loss", because=f"{stands}: that is ln V in {unit}; give the loss in nats")
+    if (unit := evidence.other_unit(run)) is not None:
+        return missing("val_loss", because=f"{stands}: that is ln V in {unit}; give the loss in nats")
     lost, end = _steps_above(run, uniform), evidence.horizon(run) or run.last_step or 1.0
     cost = _cost(run, lost)
     if lost < LOST_SHARE * end:
@@ -61,14 +57,6 @@ def examine(run: Run) -> Finding:
     )
     remedy = Remedy("scale_output", change, {"schedule.warmup_steps": warmup}, cost, 0.0)
     return Finding("present", because, nats=cost, remedies=(remedy,), steps=(0.0, lost))
-
-
-def _first(run: Run) -> float | None:
-    for series in (run.val_loss, run.train_eval_loss, run.train_loss):
-        early = series.finite.between(0, FIRST_STEPS)
-        if early:
-            return float(early.value[0])
-    return None
 
 
 def _steps_above(run: Run, uniform: float) -> float:

@@ -19,7 +19,17 @@ from talweg.evidence.levels import (
     trend,
     val_level,
 )
-from talweg.evidence.norm import Expected, at_frequencies, expected, expected_at_end, far_above, far_below, why_not
+from talweg.evidence.norm import (
+    Expected,
+    at_frequencies,
+    expected,
+    expected_at_end,
+    far_above,
+    far_below,
+    first_loss,
+    other_unit,
+    why_not,
+)
 from talweg.evidence.plan import horizon, peak_rate, rate_at, rate_share, still_warming
 
 __all__ = [
@@ -38,11 +48,13 @@ __all__ = [
     "expected_at_end",
     "far_above",
     "far_below",
+    "first_loss",
     "fit",
     "forecast",
     "gap",
     "horizon",
     "judged",
+    "other_unit",
     "peak_rate",
     "rate_at",
     "rate_share",

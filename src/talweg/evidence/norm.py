@@ -21,6 +21,9 @@ GPT2_VOCABULARY = (50_000, 50_432)  # GPT-2's 50,257 and its usual paddings
 CORPUS_HALF_WIDTH = {True: 0.10, False: 0.25}  # True: FineWeb
 # A tuned or modern recipe lies 0.11 to 0.22 below the classic one.
 MODERN_GAIN = (0.11, 0.22)
+FIRST_STEPS = 1.0  # updates done at most when a loss still counts as the first
+OTHER_UNITS = {"bits": 1 / math.log(2)}  # a loss in bits stands at this multiple of ln V
+UNIT_TOLERANCE = 0.02  # of that multiple
 TOO_BAD = 1.645  # sd of the expected loss: one sound run in twenty lies above
 TOO_GOOD = 3.0  # sd of the expected loss. Our choice: no public run of this project's data lies so far below
 
@@ -115,6 +118,25 @@ def _unit_factor(run: Run) -> float:
     if v is not None and GPT2_VOCABULARY[0] <= v <= GPT2_VOCABULARY[1]:
         return 1.0
     return ratio / 4.5 if ratio is not None else 0.0
+
+
+@lru_cache(maxsize=32)
+def first_loss(run: Run) -> float | None:
+    """The loss of the fresh model, in the unit of the log; None where the log begins later."""
+    for series in (run.val_loss, run.train_eval_loss, run.train_loss):
+        early = series.finite.between(0, FIRST_STEPS)
+        if early:
+            return float(early.value[0])
+    return None
+
+
+def other_unit(run: Run) -> str | None:
+    """The unit in which the first loss is that of a fresh model, ln V, where that is not nats."""
+    first, vocabulary = first_loss(run), run.facts.vocabulary_size
+    if first is None or vocabulary is None:
+        return None
+    ratio = first / anchors.uniform(vocabulary)
+    return next((unit for unit, factor in OTHER_UNITS.items() if abs(ratio / factor - 1) < UNIT_TOLERANCE), None)
 
 
 @lru_cache(maxsize=32)
