@@ -3,7 +3,7 @@
 Every function takes a Run and answers None when the run does not offer enough. Answers are cached by run.
 """
 
-from talweg.evidence.fitted import Forecast, RunFit, fit, forecast, scatter
+from talweg.evidence.fitted import Forecast, RunFit, fit, forecast, scatter, why_no_forecast
 from talweg.evidence.levels import (
     EvalNoise,
     Gap,
@@ -64,5 +64,6 @@ __all__ = [
     "train_level",
     "trend",
     "val_level",
+    "why_no_forecast",
     "why_not",
 ]

@@ -137,6 +137,18 @@ def forecast(run: Run, schedule: Schedule | None = None, steps: float | None = N
     return Forecast(end, Estimate.normal(float(mean[-1]), float(wide[-1])), ahead, bands, because)
 
 
+def why_no_forecast(run: Run) -> str:
+    """What a forecast of the run's own plan lacks; empty when there is one."""
+    end = horizon(run)
+    if end is None:
+        return "needs planned_steps"
+    if run.last_step is not None and end <= run.last_step:
+        return "the plan is done"
+    if rate_at(run, 0.0) is None:
+        return "needs the learning rate, logged or configured"
+    return "" if forecast(run) is not None else "needs eight values of the loss after the warm-up"
+
+
 def _path(run: Run, end: float, schedule: Schedule | None, memory: float) -> annealing.Path:
     steps = annealing.grid(end)
     rate = rate_at(run, steps, schedule)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from talweg.diagnosis import Diagnosis
 from talweg.report.curves import curves
-from talweg.report.figures import shortened
+from talweg.report.figures import NOT_KNOWN, shortened
 from talweg.report.plot import plot
 from talweg.report.view import CauseView, Row, View, view
 
@@ -137,7 +137,7 @@ def _above(v: View, page: Page) -> list[Text]:
     lines = [*page.wrapped(run), Text(), *page.wrapped(answer), Text()]
     for row in v.standing:
         text = row.text
-        if row.label == "expected" and row.because:
+        if row.because and (row.label == "expected" or text == NOT_KNOWN):
             text += f": {row.because}"
         lines += page.row(row.label, text, limit=2)
     return [*lines, Text()]

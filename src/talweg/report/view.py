@@ -7,6 +7,7 @@ free of control characters (see `figures.plain`), not yet escaped for HTML or Ma
 from dataclasses import dataclass, replace
 
 import talweg
+from talweg import evidence
 from talweg.diagnosis import Cause, Diagnosis, Event
 from talweg.estimate import Estimate
 from talweg.finding import Remedy
@@ -193,12 +194,12 @@ def _standing(diagnosis: Diagnosis) -> tuple[Standing, ...]:
     rows.append(
         Standing("expected", _figure(expected.loss), because=plain(expected.because))
         if expected
-        else Standing("expected", _figure(None))
+        else Standing("expected", _figure(None), because=plain(evidence.why_not(diagnosis.run)))
     )
     rows.append(
         Standing("forecast", _figure(forecast.loss), f"at step {whole(forecast.step)}", plain(forecast.because))
         if forecast
-        else Standing("forecast", _figure(None))
+        else Standing("forecast", _figure(None), because=plain(evidence.why_no_forecast(diagnosis.run)))
     )
     return tuple(rows)
 
