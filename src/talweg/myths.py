@@ -24,7 +24,6 @@ Array = NDArray[np.float64]
 CLOSE = 0.1  # nats between train and val: the number of the claim itself
 A100_FLOPS = 312e12  # dense bf16: what nanoGPT's mfu is a share of, whatever the card
 RTX_4070_FLOPS = 58.3e12  # dense bf16 with fp32 accumulation, the maker's sheet
-FINEWEB_PARQUET = 0.73e9  # GPT-2 tokens in one full file of FineWeb's 10BT sample, counted
 STILL_FALLS = 0.01  # nats for a doubling of the steps: less is a stall. Our choice
 
 
@@ -182,9 +181,12 @@ def parquet_tokens(run: Run) -> str | None:
     if f.tokens_per_step is None or not end:
         return text
     seen = f.tokens_per_step * end
-    if seen <= FINEWEB_PARQUET:
+    if seen <= repetition.FINEWEB_PARQUET:
         return text
-    epochs, cost = seen / FINEWEB_PARQUET, repetition.cost(f.parameters or 1e8, FINEWEB_PARQUET, seen)
+    epochs, cost = (
+        seen / repetition.FINEWEB_PARQUET,
+        repetition.cost(f.parameters or 1e8, repetition.FINEWEB_PARQUET, seen),
+    )
     return f"{text} Of one, this plan would make {epochs:.0f} epochs, at a cost of about {cost.value:.2f} nats."
 
 

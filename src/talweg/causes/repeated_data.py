@@ -28,7 +28,6 @@ NEEDS = ("unique_tokens", "tokens_per_step", "parameters")
 EPOCHS = repetition.FRESH_EPOCHS  # 4: up to here almost as good as fresh (Muennighoff et al. 2023)
 MATERIAL = 0.01  # nats: 5 sd of a seed's effect on the final loss
 WORTHLESS_EPOCHS = 16.0  # the smallest text that is worth naming where nothing is known of it (same source)
-FINEWEB_PARQUET = 0.73e9  # GPT-2 tokens in one full file of FineWeb's 10BT sample: 2.15 GB, 1.04 M documents; counted
 
 
 def examine(run: Run) -> Finding:
@@ -60,8 +59,8 @@ def examine(run: Run) -> Finding:
 
 def _uncounted(run: Run, n: float, seen: float) -> Finding:
     """Unknown: how small the text could be, what that would cost, and from which count on it costs nothing."""
-    fineweb = "fineweb" in (run.facts.dataset or "").lower() and seen > FINEWEB_PARQUET
-    smallest = min(FINEWEB_PARQUET if fineweb else seen / WORTHLESS_EPOCHS, seen)
+    fineweb = "fineweb" in (run.facts.dataset or "").lower() and seen > repetition.FINEWEB_PARQUET
+    smallest = min(repetition.FINEWEB_PARQUET if fineweb else seen / WORTHLESS_EPOCHS, seen)
     worst = repetition.cost(n, smallest, seen)
     guess = "one full FineWeb parquet holds" if fineweb else "a sixteenth of them would be"
     because = (

@@ -10,6 +10,7 @@ from talweg.curve import noise as curve_noise
 from talweg.estimate import Estimate
 from talweg.evidence.levels import Judged, eval_noise, judged
 from talweg.evidence.plan import horizon, rate_at
+from talweg.evidence.repeated import repetition_ahead
 from talweg.laws import annealing
 from talweg.laws import forecast as law
 from talweg.run import Run
@@ -116,7 +117,7 @@ def forecast(run: Run, schedule: Schedule | None = None, steps: float | None = N
     """The rest of the run under its own plan, or from here on under another schedule or length.
 
     None when there is no fit, no plan, or no learning rate to follow. The interval is of one evaluation: it holds the
-    uncertainty of the level and the scatter of an evaluation about it.
+    uncertainty of the level, what repeated text may add, and the scatter of an evaluation about the level.
     """
     found = fit(run)
     if found is None or not found.schedule_known:
@@ -127,13 +128,17 @@ def forecast(run: Run, schedule: Schedule | None = None, steps: float | None = N
     path = found.path if schedule is None and steps is None else _path(run, end, schedule, found.memory)
     ahead = np.linspace(found.law.last_step, end, 60)
     mean, sd = found.law.on(path, ahead)
-    wide = np.sqrt(sd**2 + found.law.noise_sd**2)
+    repeated, repeated_sd = repetition_ahead(run, ahead)
+    mean = mean + repeated
+    wide = np.sqrt(sd**2 + found.law.noise_sd**2 + repeated_sd**2)
     bands = np.stack([mean, mean - 1.2815515655 * wide, mean + 1.2815515655 * wide], axis=1)
     first = law.first_step(found.path, found.law.last_step)
     because = (
         f"annealing law fitted to {found.judged.name} from step {first:,.0f}; "
         f"the interval includes the scatter of one evaluation, {found.law.noise_sd:.4f}"
     )
+    if repeated[-1] >= 0.0005:
+        because += f"; {repeated[-1]:+.3f} for text seen again, between 0 and {2 * repeated[-1]:.3f}"
     return Forecast(end, Estimate.normal(float(mean[-1]), float(wide[-1])), ahead, bands, because)
 
 

@@ -1,0 +1,33 @@
+"""What repeating the text will add to the loss from here on, beyond what the curve so far can have told."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talweg.laws import repetition
+from talweg.run import Run
+
+Array = NDArray[np.float64]
+
+
+def text_size(run: Run) -> float | None:
+    """The unique tokens of the training text as counted; uncounted FineWeb may be as little as one of its files."""
+    if run.facts.unique_tokens is not None:
+        return run.facts.unique_tokens
+    fineweb = "fineweb" in (run.facts.dataset or "").lower()
+    return repetition.FINEWEB_PARQUET if fineweb else None
+
+
+def repetition_ahead(run: Run, step: Array) -> tuple[Array, Array]:
+    """Mean and sd of what repetition adds between the end of the log and each of these steps, in nats. (T,), (T,)
+
+    The repetition law gives the growth of the cost. How much of that growth a law fitted to the curve has already taken
+    into its shape is not known, nor, where nobody counted, whether the text is as small as it may be: so it is uniform
+    between nothing and all of it. Zeros where nothing is known of the text.
+    """
+    f, size = run.facts, text_size(run)
+    if size is None or f.parameters is None or f.tokens_per_step is None or run.tokens_seen is None:
+        return np.zeros(step.size), np.zeros(step.size)
+    so_far = repetition.cost(f.parameters, size, run.tokens_seen).value
+    costs = np.array([repetition.cost(f.parameters, size, s * f.tokens_per_step).value for s in step])
+    growth = np.maximum(costs - so_far, 0.0)
+    return growth / 2, growth / np.sqrt(12)
