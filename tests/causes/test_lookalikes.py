@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from talweg import causes, evidence, simulated
-from talweg.causes import learning_rate_decayed_too_early, repeated_data
+from talweg.causes import learning_rate_decayed_too_early, learning_rate_too_high, repeated_data
 from talweg.finding import Finding
 from talweg.laws import repetition
 from talweg.run import Run, Series
@@ -452,3 +452,14 @@ def test_the_stated_error_of_a_whole_file_wins_over_the_law() -> None:
     found = examine("evaluation_set_too_small", measured)
     assert found.verdict == "present"
     assert "0.050" in found.because
+
+
+def test_a_rate_within_the_law_is_not_cleared_of_a_run_in_trouble() -> None:
+    rng = np.random.default_rng(4)
+    schedule = Schedule("cosine", 6e-3, 6e-5, 250, 10_000)  # 2.4 times the law's best: the law alone cannot tell
+    sound = learning_rate_too_high.examine(simulated.healthy(rng, schedule=schedule))
+    trouble = learning_rate_too_high.examine(simulated.healthy(rng, schedule=schedule, above=1.2))
+    assert sound.verdict == "absent"
+    assert trouble.verdict == "unknown"
+    assert "above what the laws expect" in trouble.because
+    assert trouble.would_narrow_nats is not None

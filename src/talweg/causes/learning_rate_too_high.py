@@ -25,6 +25,7 @@ from talweg.schedule import Schedule
 GROUP = "optimization"
 NEEDS = ("peak_learning_rate", "parameters", "tokens_per_step", "val_loss")
 TOO_HIGH = law.FACTOR  # times the law's optimum: below, the law itself cannot tell (StepLaw against DeepSeek)
+SUSPECT = 2.0  # times the law's optimum: from here on a wrong rate costs .02 nats and more (laws/learning_rate.py)
 # Nats within the warm-up. Our choice: 3 to 6 sd of a 65k-token batch, and no sound public run has it.
 EARLY_RISE = 0.3
 OTHER_SCALES = ("muon", "lion", "sgd", "adafactor", "shampoo", "soap")  # optimizers whose rate is on another scale
@@ -47,7 +48,7 @@ def examine(run: Run) -> Finding:
     ratio = peak / best.value
     config = f"the peak {peak:.3g} is {ratio:.2g} times the law's {best.value:.2g} ({best.low:.1g} to {best.high:.1g})"
     if ratio <= TOO_HIGH:
-        return Finding("absent", f"{config}, within what the law can tell")
+        return _within_the_law(run, config, ratio, early)
     above = _above_expected(run)
     if above is None and early is None:
         return missing("val_loss", because=f"{config}, but no expected loss is known to compare the curve with")
@@ -61,6 +62,18 @@ def examine(run: Run) -> Finding:
     change = f"peak learning rate {peak:.3g} -> {lower:.2g}"
     remedy = Remedy("lower_peak", change, {"optimizer.peak_lr": float(f"{lower:.2g}")}, cost, end * f.tokens_per_step)
     return Finding("present", f"{config}; {' and '.join(signs)}", nats=cost, remedies=(remedy,))
+
+
+def _within_the_law(run: Run, config: str, ratio: float, early: float | None) -> Finding:
+    """Absent, unless the rate is on the high side and the curve is in trouble: then only a trial can tell."""
+    above = evidence.far_above(run)
+    if ratio < SUSPECT or (early is None and above is None):
+        return Finding("absent", f"{config}, within what the law can tell")
+    sign = f"the loss turned up by {early:.2f} nats within the warm-up" if early is not None else ""
+    sign = sign or f"the loss lies {above:.2f} nats above what the laws expect"
+    because = f"{config}, which the law cannot tell from the best, and {sign}"
+    hidden = law.cost_of_peak(ratio).high
+    return missing("a trial at a third of the rate", because=because, would_narrow_nats=hidden)
 
 
 def _cost(table: Estimate, above: Estimate | None) -> Estimate:
