@@ -65,7 +65,26 @@ def healthy(
         eval_sd=eval_sd,
         batch_sd=batch_sd,
     )
-    stated: dict[str, object] = {
+    stated = _facts(schedule, steps, parameters, tokens, eval_sd)
+    return Run(
+        source="simulated",
+        format="simulated",
+        train_loss=Series.of(curve.step, curve.train, kind="batch", resolution=1e-4, name="train_loss"),
+        train_eval_loss=Series.of(curve.eval_step, curve.train_eval, kind="evaluation", resolution=1e-4),
+        val_loss=Series.of(curve.eval_step, curve.val, kind="evaluation", resolution=1e-4),
+        learning_rate=Series.of(curve.step, curve.rate),
+        facts=Facts.stated("simulated", **{**stated, **facts}),
+    )
+
+
+def _area(schedule: Schedule, steps: int) -> float:
+    """Sum of eta / eta_peak over the plan, in steps."""
+    return float(schedule.at(np.arange(steps)).sum()) / schedule.peak_lr
+
+
+def _facts(schedule: Schedule, steps: int, parameters: float, tokens: float, eval_sd: float) -> dict[str, object]:
+    """What a configuration of the healthy run states."""
+    return {
         "parameters": parameters,
         "layers": 12,
         "heads": 12,
@@ -88,20 +107,6 @@ def healthy(
         "unigram_nats": UNIGRAM,
         "bigram_nats": BIGRAM,
     }
-    return Run(
-        source="simulated",
-        format="simulated",
-        train_loss=Series.of(curve.step, curve.train, kind="batch", resolution=1e-4, name="train_loss"),
-        train_eval_loss=Series.of(curve.eval_step, curve.train_eval, kind="evaluation", resolution=1e-4),
-        val_loss=Series.of(curve.eval_step, curve.val, kind="evaluation", resolution=1e-4),
-        learning_rate=Series.of(curve.step, curve.rate),
-        facts=Facts.stated("simulated", **{**stated, **facts}),
-    )
-
-
-def _area(schedule: Schedule, steps: int) -> float:
-    """Sum of eta / eta_peak over the plan, in steps."""
-    return float(schedule.at(np.arange(steps)).sum()) / schedule.peak_lr
 
 
 def with_losses(run: Run, change: Change) -> Run:
