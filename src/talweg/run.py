@@ -109,6 +109,12 @@ class Facts:
     unique_tokens: float | None = None  # training tokens without repetition
     val_tokens: float | None = None  # tokens that the validation file holds
     val_documents: int | None = None
+    train_tokens: float | None = None  # tokens that the training text holds, repetitions counted
+    near_unique_tokens: float | None = None  # training tokens without near-duplicates
+    largest_token_id: int | None = None  # of the training text
+    tokens_by_length: tuple[float, ...] | None = None  # share of tokens in documents of 2^k to 2^(k+1) - 1 tokens
+    val_overlap_share: float | None = None  # of validation's 13-grams, those that the training text holds too
+    noisy_share: float | None = None  # of the text, in documents that measures of quality reject
     unigram_nats: float | None = None  # entropy of the training tokens
     bigram_nats: float | None = None  # entropy of a training token given the one before
     # where each came from, and what else was said

@@ -42,12 +42,13 @@ def test_the_keys_in_the_file_are_those_of_the_interface(tmp_path: Path) -> None
     assert set(value) >= {"talweg", "dtype", "seed", "unigram_nats", "bigram_nats", "bytes_per_token", "inputs"}
     assert set(value["tokenizer"]) == {"name", "sha256", "vocabulary_size", "separator_id"}
     assert set(value["split"]) >= {"rule", "group_by", "val_share"}
-    assert list(value["train"]) == side
-    assert list(value["val"]["shards"][0]) == shard
+    later = ["near_unique_documents", "near_unique_tokens", "largest_token_id"]
+    assert list(value["train"]) == [*side, *later, "documents_by_length", "tokens_by_length"]
+    assert list(value["val"]["shards"][0]) == [*shard, "overlap_file", "overlap_sha256"]
 
 
 def test_keys_of_a_later_version_are_left_alone(tmp_path: Path) -> None:
-    value = dataclasses.asdict(MANIFEST) | {"quality": {"mean": 1}}
+    value = dataclasses.asdict(MANIFEST) | {"colour": {"mean": 1}}
     del value["warnings"]  # a field that an earlier version did not write
     (tmp_path / "manifest.json").write_text(json.dumps(value))
     assert manifest.read(tmp_path) == dataclasses.replace(MANIFEST, warnings=())

@@ -28,6 +28,12 @@ def read(path: Path) -> Facts:
     return Facts.stated(
         f"{Path(path).parent.name or '.'}/{Path(path).name}",
         unique_tokens=_number(train.get("tokens") if unique is None else unique),
+        train_tokens=_number(train.get("tokens")),
+        near_unique_tokens=_number(train.get("near_unique_tokens")),
+        largest_token_id=train.get("largest_token_id"),
+        tokens_by_length=_shares(train.get("tokens_by_length")),
+        val_overlap_share=_ratio(_part(manifest, "overlap"), "ngrams_in_train", "ngrams"),
+        noisy_share=_ratio(_part(manifest, "quality"), "noisy_bytes", "bytes"),
         val_tokens=_number(val.get("tokens")),
         val_documents=val.get("documents"),
         unigram_nats=_number(manifest.get("unigram_nats")),
@@ -45,3 +51,15 @@ def _part(manifest: Any, name: str) -> Mapping[str, Any]:
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _ratio(part: Mapping[str, Any], above: str, below: str) -> float | None:
+    """The quotient of two counts; None where either is missing or there is nothing to divide by."""
+    numerator, denominator = _number(part.get(above)), _number(part.get(below))
+    return None if numerator is None or not denominator else numerator / denominator
+
+
+def _shares(counts: object) -> tuple[float, ...] | None:
+    if not isinstance(counts, list) or not all(_number(count) is not None for count in counts) or not sum(counts):
+        return None
+    return tuple(count / sum(counts) for count in counts)

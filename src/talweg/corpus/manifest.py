@@ -17,14 +17,25 @@ order of the input. The manifest holds, in nats per token, tokens and UTF-8 byte
     split            rule (in words), group_by, val_share (asked for), groups on either side, and how many
                      documents were left out: empty ones, and those of val whose text is in train too
     train, val       tokens, documents, bytes, unique_documents, unique_tokens (without exact repetitions: the same
-                     text but for white space and the case of ASCII letters), shards (file, documents_file, tokens,
-                     documents, sha256, documents_sha256)
+                     text but for white space and the case of ASCII letters), near_unique_documents, near_unique_tokens
+                     (without near-duplicates too; null: not looked for), largest_token_id, documents_by_length,
+                     tokens_by_length (entry k: of documents of 2^k to 2^(k+1) - 1 tokens), shards (file,
+                     documents_file, tokens, documents, sha256, documents_sha256, overlap_file, overlap_sha256)
+    duplicates       what was looked for and what was left out of the whole input: dedup (off, exact or near), and
+                     documents and bytes of exact and of near-duplicates of an earlier text
+    overlap          of val with train: 13 tokens in a row that both hold. documents and tokens of val that hold at
+                     least one, heavy_documents (more than a fifth of theirs), ngrams, ngrams_in_train. The
+                     overlap_file of a val shard, (documents,) float32, has the share of each document
+    quality          by rule, the documents and bytes of the input that it rejects; noisy_*: by any of them; filters:
+                     the rules that were in force. The whole report is quality.json
     unigram_nats     entropy of the training tokens, H(X)
     bigram_nats      entropy of a training token given the one before it, H(X | previous), from counts of all pairs;
                      bigram_share is 1. Where the pairs are too many to hold they are counted after a sample of first
                      tokens only, which hold bigram_share of the text
     bytes_per_token  of the training text
     inputs           path, bytes and rows of each file that was read
+    left_out         left_out.parquet lists every document that is in no shard: input, row, reason, and of a duplicate
+                     the input and row that were kept
     warnings         what a person should know before trusting the data
 """
 
@@ -69,6 +80,8 @@ class Shard:
     documents: int
     sha256: str
     documents_sha256: str
+    overlap_file: str | None = None
+    overlap_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,56 @@ class Side:
     unique_documents: int
     unique_tokens: int
     shards: tuple[Shard, ...]
+    near_unique_documents: int | None = None
+    near_unique_tokens: int | None = None
+    largest_token_id: int | None = None
+    documents_by_length: tuple[int, ...] = ()
+    tokens_by_length: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Of the whole input, before anything was left out. near_*: not counting the exact ones; None: not looked for."""
+
+    dedup: str  # off, exact, near: what is left out
+    exact_documents: int
+    exact_bytes: int
+    near_documents: int | None = None
+    near_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Of validation with training text."""
+
+    documents: int
+    tokens: int
+    heavy_documents: int
+    ngrams: int
+    ngrams_in_train: int
+    ngram: int = 13
+
+
+@dataclass(frozen=True)
+class RuleCount:
+    """What one rule of quality rejects."""
+
+    name: str
+    documents: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Documents and bytes that the rules reject; those of noisy_* by at least one rule."""
+
+    rules: tuple[RuleCount, ...]
+    documents: int  # measured
+    bytes: int
+    noisy_documents: int
+    noisy_bytes: int
+    filters: tuple[str, ...] = ()  # rules that were in force
+    file: str = "quality.json"
 
 
 @dataclass(frozen=True)
@@ -108,6 +171,10 @@ class Manifest:
     inputs: tuple[Input, ...]
     bigram_share: float = 1.0
     warnings: tuple[str, ...] = ()
+    duplicates: Duplicates | None = None
+    overlap: Overlap | None = None
+    quality: Quality | None = None
+    left_out: str | None = None
 
 
 def write(data: Path, manifest: Manifest) -> None:
@@ -155,6 +222,10 @@ def _build(kind: type[_T], value: Any, where: str, path: Path) -> _T:
 
 
 def _value(hint: Any, value: Any, name: str, path: Path) -> Any:
+    if type(None) in get_args(hint):
+        if value is None:
+            return None
+        hint = next(kind for kind in get_args(hint) if kind is not type(None))
     if is_dataclass(hint):
         return _build(hint, value, name, path)  # type: ignore[arg-type]
     if get_origin(hint) is tuple:
