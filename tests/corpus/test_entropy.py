@@ -107,3 +107,43 @@ def test_no_room_at_all_still_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     found = counted(language(500, 20_000), 500, max_pairs=1)
     assert math.isfinite(found.unigram)
     assert found.bigram_share < 0.05
+
+
+@pytest.mark.parametrize("size", [300, 70_000])
+def test_parts_merge_into_the_whole(size: int) -> None:
+    """Parts of any length, one of a single token and one of none: the pairs over the seams are counted too."""
+    tokens = language(size, 3000)
+    whole = Counts(size)
+    for part in np.split(tokens, [1, 700, 700, 2000]):
+        counts = Counts(size)
+        counts.add(part)
+        whole.merge(counts.arrays())
+    assert whole.entropies() == counted(tokens, size)
+
+
+def test_parts_without_pairs_lower_the_share() -> None:
+    tokens = language(300, 4000)
+    whole = Counts(300)
+    for i, part in enumerate(np.split(tokens, 4)):
+        counts = Counts(300, with_pairs=i % 2 == 0)
+        counts.add(part)
+        whole.merge(counts.arrays())
+    found = whole.entropies()
+    assert found.unigram == counted(tokens, 300).unigram
+    joined = [pair for i in (0, 2) for pair in pairwise(tokens[1000 * i - (i > 0) : 1000 * i + 1000].tolist())]
+    assert found.bigram_share == len(joined) / 3999
+    first = Counter(a for a, _ in joined)
+    expected = sum(n / len(joined) * math.log(first[a] / n) for (a, _), n in Counter(joined).items())
+    assert found.bigram == pytest.approx(expected, rel=1e-12)
+
+
+def test_merged_parts_that_are_too_many_are_thinned_out() -> None:
+    tokens = language(5000, 200_000)
+    whole = Counts(5000, max_pairs=16_000)
+    for part in np.split(tokens, 20):
+        counts = Counts(5000)
+        counts.add(part)
+        whole.merge(counts.arrays())
+    found, exact = whole.entropies(), counted(tokens, 5000)
+    assert found.bigram_share < 1
+    assert found.bigram == pytest.approx(exact.bigram, rel=0.03)

@@ -1,5 +1,6 @@
-"""Unigram and bigram entropy of a long stream of tokens, exact, in bounded memory."""
+"""Unigram and bigram entropy of a long stream of tokens, exact, in bounded memory, counted in parts and merged."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +30,9 @@ class Counts:
     that stays is still exact, while a sample of the text would make the pairs look more predictable than they are.
     """
 
-    def __init__(self, vocabulary_size: int, max_pairs: int = MAX_PAIRS) -> None:
-        self._size, self._max_pairs = vocabulary_size, max_pairs
+    def __init__(self, vocabulary_size: int, max_pairs: int = MAX_PAIRS, *, with_pairs: bool = True) -> None:
+        """with_pairs: False for a part of the stream of which the tokens alone are counted."""
+        self._size, self._max_pairs, self._with_pairs = vocabulary_size, max_pairs, with_pairs
         kind = np.uint32 if vocabulary_size <= 2**16 else np.uint64
         self._tokens = np.zeros(vocabulary_size, dtype=np.int64)
         self._pairs: NDArray[Any] = np.empty(0, dtype=kind)  # first * vocabulary_size + second, ascending
@@ -40,11 +42,15 @@ class Counts:
         self._counted = np.ones(vocabulary_size, dtype=bool)  # as first tokens
         self._frequent = np.ones(vocabulary_size, dtype=bool)  # those that no sample was drawn from
         self._halvings = 0
+        self._num_pairs = 0  # neighbours in the parts of which pairs were counted
+        self._first = -1  # token of the stream; -1: there is none yet
 
     def add(self, tokens: NDArray[Any]) -> None:
         """The next (T,) tokens of the stream."""
         if not tokens.size:
             return
+        if self._first < 0:
+            self._first = int(tokens[0])
         self._waiting.append(tokens)
         self._num_waiting += tokens.size
         if self._num_waiting >= STRETCH:
@@ -54,20 +60,19 @@ class Counts:
         stream = np.concatenate(self._waiting).astype(self._pairs.dtype)
         fresh = stream[1:] if self._tokens.any() else stream  # the first was counted at the end of the last stretch
         self._tokens += np.bincount(fresh, minlength=self._size)
-        first, second = stream[:-1], stream[1:]
-        if self._halvings:
-            keep = self._counted[first]
-            first, second = first[keep], second[keep]
-        self._merge(first * first.dtype.type(self._size) + second)
         self._waiting, self._num_waiting = [stream[-1:]], 1
-        while self._pairs.size > self._max_pairs and self._halve():
-            pass
+        if self._with_pairs:
+            self._num_pairs += stream.size - 1
+            pairs = stream[:-1] * stream.dtype.type(self._size) + stream[1:]
+            pairs.sort()
+            starts = np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1])) if pairs.size else np.empty(0, np.int64)
+            self._merge(pairs[starts], np.diff(np.append(starts, pairs.size)))
 
-    def _merge(self, pairs: NDArray[Any]) -> None:
-        pairs.sort()
-        starts = np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1])) if pairs.size else np.empty(0, np.int64)
-        counts = np.diff(np.append(starts, pairs.size))
-        pairs = pairs[starts]
+    def _merge(self, pairs: NDArray[Any], counts: NDArray[np.int64]) -> None:
+        """Add the counts of these different pairs, ascending."""
+        if self._halvings:
+            keep = self._counted[pairs // pairs.dtype.type(self._size)]
+            pairs, counts = pairs[keep], counts[keep]
         at = np.searchsorted(self._pairs, pairs)
         known = np.zeros(pairs.size, dtype=bool)
         inside = at < self._pairs.size
@@ -75,6 +80,33 @@ class Counts:
         self._counts[at[known]] += counts[known]
         self._pairs = np.insert(self._pairs, at[~known], pairs[~known])
         self._counts = np.insert(self._counts, at[~known], counts[~known])
+        while self._pairs.size > self._max_pairs and self._halve():
+            pass
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything that was counted, to be kept in a file and merged later. Nothing was left out for want of room."""
+        self._flush()
+        assert not self._halvings, "a part whose pairs were thinned out cannot be merged"
+        last = self._waiting[0][-1] if self._waiting else -1
+        ends = np.array([self._first, last, self._num_pairs if self._with_pairs else -1], dtype=np.int64)
+        return {"tokens": self._tokens, "pairs": self._pairs, "counts": self._counts, "ends": ends}
+
+    def merge(self, part: Mapping[str, NDArray[Any]]) -> None:
+        """Go on with the stream whose `arrays` these are."""
+        self._flush()
+        first, last, num_pairs = (int(end) for end in part["ends"])
+        if first < 0:
+            return
+        if num_pairs >= 0:
+            if self._waiting:  # the pair over the seam
+                seam = self._pairs.dtype.type(self._waiting[0][-1]) * self._size + first
+                self._num_pairs += 1
+                self._merge(np.array([seam], dtype=self._pairs.dtype), np.ones(1, dtype=np.int64))
+            self._num_pairs += num_pairs
+            self._merge(part["pairs"], part["counts"])
+        self._first = self._first if self._first >= 0 else first
+        self._tokens = self._tokens + part["tokens"]
+        self._waiting, self._num_waiting = [np.array([last], dtype=self._pairs.dtype)], 1
 
     def _halve(self) -> bool:
         """Stop counting after half of the rarer first tokens that are left. False: none would be left."""
@@ -93,9 +125,12 @@ class Counts:
 
     def entropies(self) -> Entropies:
         """Of everything that was added; at least one token."""
-        if self._num_waiting > 1 or not self._tokens.any():
-            self._count()
+        self._flush()
         return Entropies(_entropy(self._tokens), *self._conditional())
+
+    def _flush(self) -> None:
+        if self._num_waiting > 1 or (self._num_waiting and not self._tokens.any()):
+            self._count()
 
     def _conditional(self) -> tuple[float, float]:
         """H(X | previous), and the share of all pairs that it was counted from."""
@@ -104,12 +139,13 @@ class Counts:
         surprise = self._counts * (np.log(of_first[first]) - np.log(self._counts))
         nats = np.bincount(first, weights=surprise, minlength=self._size)  # (V,) n(x) H(X | x)
         total = max(int(self._tokens.sum()) - 1, 1)
+        offered = max(self._num_pairs, 1)
         if not self._halvings:
-            return float(nats.sum() / total), 1.0
+            return float(nats.sum() / offered), min(offered / total, 1.0)
         rare = self._counted & ~self._frequent
         num_frequent, num_rare = of_first[self._frequent].sum(), of_first[rare].sum()
-        rest = (total - num_frequent) / num_rare if num_rare else 0.0  # what each of the sampled pairs stands for
-        covered = total if num_rare else num_frequent
+        rest = (offered - num_frequent) / num_rare if num_rare else 0.0  # what each of the sampled pairs stands for
+        covered = offered if num_rare else num_frequent
         value = (nats[self._frequent].sum() + rest * nats[rare].sum()) / covered
         return float(value), float((num_frequent + num_rare) / total)
 
