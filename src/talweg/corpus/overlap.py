@@ -101,5 +101,5 @@ class _Sieve:
     def holds(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """(W,) false where the hash is surely none of those in the bitmap."""
         bit = hashes >> self._shift
-        held = (self._bitmap[bit >> np.uint64(3)] >> (bit & np.uint64(7)).astype(np.uint8)) & np.uint8(1)
-        return held.view(np.bool_)
+        byte = self._bitmap[bit >> np.uint64(3)]
+        return np.not_equal(byte & (np.uint8(1) << (bit & np.uint64(7)).astype(np.uint8)), 0)
