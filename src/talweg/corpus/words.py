@@ -66,6 +66,19 @@ def ngrams(words: Words, n: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]
     return hashes[inside], np.flatnonzero(inside)
 
 
+def span_hashes(
+    data: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> NDArray[np.uint64]:
+    """A hash of the bytes data[start:end] of each of these spans as they are."""
+    padded = np.zeros((data.size // CHUNK + 2) * CHUNK, dtype=np.uint8)
+    padded[: data.size] = data
+    lengths = ends - starts
+    hashes = np.zeros(starts.size, dtype=np.uint64)
+    some = lengths > 0
+    hashes[some] = _hashes(padded.view("<u8"), starts[some], lengths[some])
+    return mixed(hashes + lengths.astype(np.uint64) * ODD)
+
+
 def _letters(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The text with its case lowered and SEPARATOR for all that is in no word; 8 to 15 separators follow."""
     letters = np.zeros((data.size // CHUNK + 2) * CHUNK, dtype=np.uint8)
