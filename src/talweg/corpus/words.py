@@ -66,9 +66,7 @@ def ngrams(words: Words, n: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]
     return hashes[inside], np.flatnonzero(inside)
 
 
-def span_hashes(
-    data: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]
-) -> NDArray[np.uint64]:
+def span_hashes(data: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.uint64]:
     """A hash of the bytes data[start:end] of each of these spans as they are."""
     padded = np.zeros((data.size // CHUNK + 2) * CHUNK, dtype=np.uint8)
     padded[: data.size] = data
