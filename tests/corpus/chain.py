@@ -88,6 +88,7 @@ def executed(work: Path) -> list[str]:
 
 
 def result(work: Path) -> dict[str, bytes]:
-    """All bytes of the data folder, temporary files too."""
+    """All bytes of the outputs; a temporary file that a killed process left is none."""
     data = work / "data"
-    return {str(path.relative_to(data)): path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file()}
+    files = [path for path in sorted(data.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    return {str(path.relative_to(data)): path.read_bytes() for path in files}

@@ -27,7 +27,7 @@ def run(work: Path, *, workers: int | None, progress: Progress, chain: str = STA
             done = total - len(tasks)
             progress(stage, done, total)
             alone = min(most, len(tasks)) <= 1
-            for _ in map(lambda i: stages.run_task(work, stage, i), tasks) if alone else pool.do(stage, tasks, most):
+            for _ in (stages.run_task(work, stage, i) for i in tasks) if alone else pool.do(stage, tasks, most):
                 done += 1
                 progress(stage, done, total)
             require_all(stages, work, stage, f"their output in {work} is gone")
@@ -72,8 +72,9 @@ class _Pool:
 
     def _started(self) -> "subprocess.Popen[str]":
         command = [sys.executable, "-P", "-m", "talweg.corpus.engines.worker", self.chain, str(self.work)]
-        both = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        return subprocess.Popen(command, **both, encoding="ascii", env={**os.environ, "PYTHONPATH": python_path()})
+        environment = {**os.environ, "PYTHONPATH": python_path()}
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, stdin=pipe, stdout=pipe, encoding="ascii", env=environment)
 
 
 def _serve(
