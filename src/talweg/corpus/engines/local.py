@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from talweg.corpus.engines import STAGES, Progress, load, num_cores, python_path, require_all
+from talweg.corpus.engines import STAGES, Chain, Progress, load, num_cores, python_path, require_all
 from talweg.corpus.engines.worker import understood
 from talweg.errors import InputError
 
@@ -27,10 +27,16 @@ def run(work: Path, *, workers: int | None, progress: Progress, chain: str = STA
             done = total - len(tasks)
             progress(stage, done, total)
             alone = min(most, len(tasks)) <= 1
-            for _ in (stages.run_task(work, stage, i) for i in tasks) if alone else pool.do(stage, tasks, most):
+            for _ in _here(stages, work, stage, tasks) if alone else pool.do(stage, tasks, most):
                 done += 1
                 progress(stage, done, total)
             require_all(stages, work, stage, f"their output in {work} is gone")
+
+
+def _here(stages: Chain, work: Path, stage: str, tasks: Sequence[int]) -> Iterator[None]:
+    for index in tasks:
+        stages.run_task(work, stage, index)
+        yield
 
 
 @dataclass
