@@ -1,5 +1,6 @@
 """A Ray cluster of several nodes on loopback: each its own raylet, cores and processes, so that one can be killed."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -52,26 +53,24 @@ class Cluster:
         command += ["--node-ip-address=127.0.0.1", f"--num-cpus={self._cores}", f"--temp-dir={self._folder.name}"]
         command += [f"--object-store-memory={OBJECT_STORE}", "--disable-usage-stats"]
         environment = {**os.environ, "NODE": str(name), "PYTHONPATH": f"{ROOT}{os.pathsep}{python_path()}"}
-        log = Path(self._folder.name, f"node-{name}.log").open("wb")
-        with log:
-            node = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        log = Path(self._folder.name, f"node-{name}.log")
+        with log.open("wb") as said:
+            node = subprocess.Popen(command, env=environment, stdout=said, stderr=said, start_new_session=True)
         self.nodes.append(node)
         for _ in range(600):
-            if b"runtime started" in Path(log.name).read_bytes():
+            if b"runtime started" in log.read_bytes():
                 return
             if node.poll() is not None:
                 break
             time.sleep(0.1)
-        raise RuntimeError(Path(log.name).read_text())
+        raise RuntimeError(log.read_text())
 
     def kill(self, name: int) -> None:
         """kill -9 of a node: its raylet, its workers and all else that it started."""
         node = self.nodes[name]
         for pid in [*family(node.pid), node.pid]:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         node.wait()
 
 

@@ -45,17 +45,17 @@ def test_same_bytes_and_only_what_is_missing_is_done(tmp_path: Path, monkeypatch
 
 def test_bad_input_arrives_as_itself_and_quietly(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     work = chain.plan(tmp_path, survey=3, faults={"survey:1": "input error"})
-    with pytest.raises(InputError, match="^survey:1 is corrupt; leave it out$"):
+    with pytest.raises(InputError, match=r"^survey:1 is corrupt; leave it out$"):
         run(work)
     assert capfd.readouterr() == ("", "")
     assert "is corrupt" in (work / "logs" / "survey" / "logs" / "task_00001.log").read_text()
-    with pytest.raises(InputError, match="^survey:1 is corrupt; leave it out$"):
+    with pytest.raises(InputError, match=r"^survey:1 is corrupt; leave it out$"):
         datatrove.raise_refusal(work, "survey")
 
 
 def test_a_killed_process_is_named_where_datatrove_would_wait_for_ever(tmp_path: Path) -> None:
     work = chain.plan(tmp_path, survey=3, faults={"survey:1": "SIGKILL"})
-    with pytest.raises(InputError, match="survey: the process of task 1 was killed, .*only what is missing"):
+    with pytest.raises(InputError, match=r"survey: the process of task 1 was killed, .*only what is missing"):
         run(work)
     run(work)
     assert chain.result(work) == reference(tmp_path / "reference", survey=3)

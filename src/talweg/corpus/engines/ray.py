@@ -1,4 +1,4 @@
-"""The tasks on a Ray cluster: the one RAY_ADDRESS names, else the one started on this machine, else one of this machine.
+"""The tasks on a Ray cluster: the one RAY_ADDRESS names, else the one that runs on this machine, else a new one here.
 
 Ray's own tasks rather than datatrove's Ray executor, which was tried: when a task's process is killed or its node dies
 at the wrong moment that executor waits for ever, and a task that fails it reports nowhere (notes/engines.md).

@@ -62,8 +62,9 @@ def main(chain: str, work: Path) -> None:
 
 
 def _read(orders: "queue.SimpleQueue[str]") -> None:
-    for line in sys.stdin:
-        orders.put(line)
+    with os.fdopen(os.dup(0), encoding="ascii") as lines:  # not sys.stdin: a fork would inherit its lock, held
+        for line in lines:
+            orders.put(line)
     os._exit(0)
 
 
