@@ -1,10 +1,13 @@
 """Files that are complete or absent: written under a temporary name, flushed to the disk, then renamed."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+from talweg.errors import InputError
 
 
 @contextmanager
@@ -25,6 +28,28 @@ def replacing(path: Path, mode: str = "wb", **options: Any) -> Iterator[IO[Any]]
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path, otherwise: str) -> Iterator[None]:
+    """Hold the lock that this file stands for; the system lets go of it when the process ends, however it ends.
+
+    Raises InputError(otherwise) where another process holds it. Windows has no such lock.
+    """
+    with path.open("ab") as file:
+        with contextlib.suppress(ModuleNotFoundError):
+            import fcntl
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(otherwise) from None
+            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                raise InputError(otherwise)  # its holder ended, and another began, between the opening and the lock
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,5 +1,6 @@
 """`prepare`, whole: counts against slow ones, the same bytes twice, and what stops it half way."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,10 +12,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
-from talweg.corpus import manifest, parquet
-from talweg.corpus import prepare as preparing
+from talweg.corpus import encode, manifest, plan, stages
 from talweg.corpus import tokenizer as tokenizers
 from talweg.corpus.prepare import prepare
 from talweg.corpus.shards import open_split
@@ -49,15 +50,16 @@ def documents(data: Path, side: str) -> list[str]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    """Of what is finished: a stopped preparation leaves its work in a hidden folder."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if not path.name.startswith(".work-")}
 
 
 @pytest.mark.parametrize("tokenizer", ["bpe", "bytes"])
 def test_every_document_is_there_once_and_the_manifest_counts_them(web: Path, tmp_path: Path, tokenizer: str) -> None:
     data = tmp_path / "data"
-    written = prepare([web], data, tokenizer=tokenizer, vocabulary_size=500, val_share=0.1, seed=3)
+    written = prepare([web], data, tokenizer=tokenizer, vocabulary_size=500, val_share=0.1, seed=3, dedup="off")
     assert manifest.read(data) == written
-    source = [t for s in parquet.sources([web]) for _, b in parquet.columns(s, s.column) for t in parquet.texts(b)]
+    source = [row["text"] or "" for path in sorted(web.iterdir()) for row in pq.read_table(path).to_pylist()]
     train, val = documents(data, "train"), documents(data, "val")
     in_both = written.split.documents_in_both
     assert len(train) + len(val) + in_both == len(source) - written.split.empty_documents == 698
@@ -77,16 +79,26 @@ def test_every_document_is_there_once_and_the_manifest_counts_them(web: Path, tm
     assert [each.rows for each in written.inputs] == [300, 400]
     assert written.split.val_share == 0.1
     assert 0.08 < written.val.bytes / (written.train.bytes + written.val.bytes) < 0.16
+    for side in (written.train, written.val):
+        assert sum(side.documents_by_length) == side.documents
+        assert sum(side.tokens_by_length) == side.tokens
+    assert written.train.largest_token_id == tokens.max()
+    assert written.duplicates is not None
+    assert (written.duplicates.dedup, written.duplicates.exact_documents) == ("off", 2)
 
 
 def test_files_are_what_the_manifest_says_and_no_others(web: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(preparing, "SHARD_TOKENS", 5000)
+    monkeypatch.setattr(encode, "SHARD_TOKENS", 5000)
     data = tmp_path / "data"
     written = prepare([web], data, vocabulary_size=400, val_share=0.1)
     shards = [*written.train.shards, *written.val.shards]
     assert len(written.train.shards) > 3
     names = {name for shard in shards for name in (shard.file, shard.documents_file)}
-    assert {path.name for path in data.iterdir()} == names | {"manifest.json", "tokenizer.json"}
+    names |= {shard.overlap_file for shard in written.val.shards}
+    assert {path.name for path in data.iterdir()} == names | {"manifest.json", "tokenizer.json", "left_out.parquet"}
+    for shard in shards:
+        for name, sha256 in ((shard.file, shard.sha256), (shard.documents_file, shard.documents_sha256)):
+            assert hashlib.sha256((data / name).read_bytes()).hexdigest() == sha256
     assert open_split(data, "train").tokens.shape == (written.train.tokens,)
     assert sum(shard.documents for shard in written.train.shards) == written.train.documents
 
@@ -101,7 +113,7 @@ def test_the_same_input_gives_the_same_bytes(web: Path, tmp_path: Path) -> None:
 
 def test_a_new_preparation_takes_the_place_of_the_old(web: Path, tmp_path: Path, monkeypatch) -> None:
     data, other = tmp_path / "data", tmp_path / "other"
-    monkeypatch.setattr(preparing, "SHARD_TOKENS", 5000)
+    monkeypatch.setattr(encode, "SHARD_TOKENS", 5000)
     prepare([web], data, tokenizer="bytes")
     monkeypatch.undo()
     (data / "notes.txt").write_text("mine")
@@ -172,10 +184,11 @@ def test_few_groups_for_validation_are_warned_of(tmp_path: Path) -> None:
 def test_progress_goes_up_to_its_total_in_each_stage(web: Path, tmp_path: Path) -> None:
     seen: dict[str, list[tuple[float, float]]] = {}
     prepare([web], tmp_path / "data", vocabulary_size=400, progress=lambda *p: seen.setdefault(p[0], []).append(p[1:]))
-    assert list(seen) == ["reading", "training the tokenizer", "encoding", "counting"]
-    for stage in ("reading", "training the tokenizer", "encoding"):
+    assert list(seen) == [stages.WORDS[stage] for stage in stages.STAGES]
+    for stage in seen:
         done, total = zip(*seen[stage], strict=True)
         assert list(done) == sorted(done)
+        assert done[0] == 0
         assert done[-1] == pytest.approx(total[-1])
         assert len(set(total)) == 1
 
@@ -232,7 +245,7 @@ def test_an_input_that_turns_out_damaged_leaves_the_old_folder_as_it_was(web: Pa
     content = bytearray((web / "1.parquet").read_bytes())
     content[800:6000] = bytes(5200)
     (web / "1.parquet").write_bytes(content)
-    with pytest.raises(InputError, match=r"1\.parquet is damaged"):
+    with pytest.raises(InputError, match=r"1\.parquet"):
         prepare([web], data, vocabulary_size=400)
     assert contents(data) == before
 
@@ -240,63 +253,88 @@ def test_an_input_that_turns_out_damaged_leaves_the_old_folder_as_it_was(web: Pa
 STOPPED = """
 import os, signal, sys
 from pathlib import Path
-from talweg.corpus import prepare as preparing, manifest
+from talweg.corpus import plan, publish, stages
+from talweg.corpus.prepare import prepare
 source, out, where = sys.argv[1:]
+plan.SMALLEST_TASK = 20_000
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
-if where == "moving":
-    real, moved = Path.replace, []
-    def replace(self, target):
-        if len(moved) == 2:
-            die()
-        moved.append(self)
-        return real(self, target)
-    Path.replace = replace
+if where == "placing":
+    link, placed = os.link, []
+    def stopping(*names):
+        placed.append(names) if len(placed) < 2 else die()
+        link(*names)
+    publish.os.link = stopping
 if where == "manifest":
-    manifest.write_text = lambda path, text: (path.with_name(".manifest.json.1.partial").write_text(text[:99]), die())
-def progress(stage, done, total):
-    if stage == where and done >= total / 3:
+    def half(path, text):
+        path.with_name(".manifest.json.1.partial").write_text(text[:99])
         die()
-preparing.prepare([source], Path(out), vocabulary_size=400, progress=progress)
+    publish.manifests.write_text = half
+real = stages.run_task
+def run_task(work, stage, index, progress=None):
+    if stage == where and index == min(2, stages.num_tasks(work, stage) - 1):
+        def progress(done, total):
+            die()
+        stages.RUNS[stage](work, plan.read(work), index, progress)
+        die()
+    real(work, stage, index, progress)
+stages.run_task = run_task
+prepare([source], Path(out), vocabulary_size=400, workers=1)
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows knows no SIGKILL")
 @pytest.mark.parametrize(
     ("where", "old"),
-    [(where, False) for where in ("reading", "training the tokenizer", "encoding", "counting", "moving", "manifest")]
-    + [("encoding", True), ("moving", True)],
+    [(where, False) for where in (*stages.STAGES, "placing", "manifest")] + [("encode", True), ("placing", True)],
 )
-def test_killed_at_any_moment_nothing_is_taken_for_finished(web: Path, tmp_path: Path, where: str, old: bool) -> None:
+def test_killed_at_any_moment_it_goes_on_where_it_was(
+    web: Path, tmp_path: Path, where: str, old: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data, whole = tmp_path / "data", tmp_path / "whole"
     if old:
         prepare([web], data, tokenizer="bytes")
     before = contents(data) if old else {}
     done = subprocess.run([sys.executable, "-c", STOPPED, str(web), str(data), where], check=False, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    if old and where == "encoding":  # the old folder still stands
+    if old and where == "encode":  # the old folder still stands
         assert {name: (data / name).read_bytes() for name in before} == before
         open_split(data, "train")
-    else:
+    elif where != "publish":  # after its only task all is in its place
         with pytest.raises(InputError, match=r"has no manifest\.json: talweg prepare did not write it, or was stopped"):
             open_split(data, "train")
-    prepare([web], data, vocabulary_size=400)
-    prepare([web], whole, vocabulary_size=400)
-    assert contents(data) == contents(whole)  # nothing hidden is left either
+    monkeypatch.setattr(plan, "SMALLEST_TASK", 20_000)
+    again: list[tuple[str, int]] = []
+    for stage, run in stages.RUNS.items():
+
+        def counted(work: Path, made: plan.Plan, index: int, progress, stage: str = stage, run=run) -> None:
+            again.append((stage, index))
+            run(work, made, index, progress)
+
+        monkeypatch.setitem(stages.RUNS, stage, counted)
+    prepare([web], data, vocabulary_size=400, workers=1)
+    done_before = stages.STAGES.index(where) if where in stages.STAGES else stages.STAGES.index("publish")
+    assert {stage for stage, _ in again} <= set(stages.STAGES[done_before:])
+    if where in ("survey", "encode"):
+        assert (where, 0) not in again
+        assert (where, 2) in again
+    prepare([web], whole, vocabulary_size=400, workers=1)
+    assert contents(data) == contents(whole)
+    assert not list(data.glob(".*"))  # nothing hidden is left either
 
 
-def test_two_at_once_in_one_folder_do_not_mix(web: Path, tmp_path: Path) -> None:
-    """The second sweeps away what the first has written so far; the first says so, the second is whole."""
+def test_of_two_at_once_in_one_folder_the_second_is_refused(web: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    inner = []
+    refused = []
 
     def meanwhile(stage: str, done: float, total: float) -> None:
-        if stage == "encoding" and not inner:
-            inner.append(prepare([web], data, tokenizer="bytes"))
+        if stage == "encoding" and not refused:
+            with pytest.raises(InputError, match=r"another talweg prepare is at work in .*; wait for it") as caught:
+                prepare([web], data, tokenizer="bytes")
+            refused.append(caught)
 
-    with pytest.raises(InputError, match="was changed while it was written; is another talweg prepare at work"):
-        prepare([web], data, vocabulary_size=400, progress=meanwhile)
-    assert manifest.read(data) == inner[0]
-    assert open_split(data, "train").tokens.shape == (inner[0].train.tokens,)
+    written = prepare([web], data, vocabulary_size=400, progress=meanwhile)
+    assert refused
+    assert manifest.read(data) == written
 
 
 @pytest.fixture
@@ -315,11 +353,12 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_is_one_line_and_leaves_no_manifest(web: Path, tmp_path: Path, tiny_disk: Path) -> None:
     data = tiny_disk / "data"
-    with pytest.raises(InputError, match=r"data: No space left on device; make room or give another --out") as caught:
+    with pytest.raises(
+        InputError, match=r"data: No space left on device; make room and give the same command"
+    ) as caught:
         prepare([web], data, tokenizer="bytes")
     assert "\n" not in str(caught.value)
-    assert list(data.iterdir()) == []  # and the room is free again
-    prepare([web], data, vocabulary_size=300, text_column="id")
+    prepare([web], data, vocabulary_size=300, text_column="id", near=False)  # the room is free again
     assert (data / "manifest.json").is_file()
 
 
@@ -329,7 +368,7 @@ def test_a_file_that_may_not_grow_is_one_line_too(web: Path, tmp_path: Path) -> 
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
     try:
-        with pytest.raises(InputError, match="data: File too large; make room or give another --out"):
+        with pytest.raises(InputError, match="data: File too large; make room and give the same command"):
             prepare([web], tmp_path / "data", tokenizer="bytes")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -8,16 +8,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from talweg.corpus import parquet
+from talweg.corpus import survey
 from talweg.corpus.split import LEFT_OUT, TRAIN, VAL, Assignment, assign, sample
-from talweg.corpus.survey import Survey, groups, survey
+from talweg.corpus.survey import Survey
 from talweg.errors import InputError
-from tests.corpus.texts import rows, write
+from tests.corpus.texts import planned, rows, write
 
 
 def surveyed(path: Path, table: list[dict[str, Any]]) -> Survey:
-    write(path / "a.parquet", table, row_group_size=50)
-    return survey(parquet.sources([path / "a.parquet"]), lambda done, total: None)
+    work = path / "work"
+    plan = planned(work, [write(path / "a.parquet", table, row_group_size=50)])
+    for index in range(len(plan.tasks)):
+        survey.run(work, plan, index, lambda done, total: None)
+    return survey.load(work, plan)
 
 
 def split(found: Survey, share: float = 0.05, seed: int = 0) -> Assignment:
@@ -104,7 +107,7 @@ def test_a_host_is_the_same_however_it_is_written(tmp_path: Path) -> None:
         "package://pypi:name/file",
     ]
     found = surveyed(tmp_path, [{"text": f"t{i}", "url": url} for i, url in enumerate(urls)])
-    hosts = groups(found, "host of url")
+    hosts = found.groups("host of url")
     assert len({*hosts[:4].tolist()}) == 1
     assert len({*hosts.tolist()}) == 5
     assert (hosts[5:7] == found.hashes[5:7]).all()  # no host: a group of its own
@@ -140,7 +143,7 @@ def test_nothing_is_ever_on_both_sides(tmp_path: Path, table: list[dict], share:
     except InputError:
         assert len({"".join((row["text"] or "").split()).lower() for row in table} - {""}) <= 1
         return
-    group = groups(found, assignment.facts.group_by)
+    group = found.groups(assignment.facts.group_by)
     for key in (found.hashes, group):
         assert not set(key[assignment.side == TRAIN].tolist()) & set(key[assignment.side == VAL].tolist())
     assert (assignment.side == TRAIN).any()
@@ -150,7 +153,7 @@ def test_nothing_is_ever_on_both_sides(tmp_path: Path, table: list[dict], share:
 
 def test_one_document_cannot_be_split(tmp_path: Path) -> None:
     for table in ([{"text": "all of it"}], [{"text": "twice"}, {"text": "TWICE"}]):
-        with pytest.raises(InputError, match="all the text is one document, so none is left for validation"):
+        with pytest.raises(InputError, match="all the text is one document, or nothing but copies of one"):
             split(surveyed(tmp_path, table))
 
 
@@ -162,8 +165,47 @@ def test_text_that_is_empty(tmp_path: Path) -> None:
 def test_a_sample_is_training_text_spread_over_all_of_it(tmp_path: Path) -> None:
     found = surveyed(tmp_path, rows(3000))
     side = split(found).side
-    taken = sample(found, side, found.total_bytes // 10, block=20)
+    train = np.where(side == TRAIN, found.num_bytes, 0)
+    taken = sample(train, found.total_bytes // 10, block=20)
     assert (side[taken] == TRAIN).all()
     assert 0.05 < found.num_bytes[taken].sum() / found.total_bytes <= 0.11
     assert all(taken[start : start + 300].any() for start in range(0, 3000, 300))
-    assert (sample(found, side, found.total_bytes) == (side == TRAIN)).all()
+    assert (sample(train, found.total_bytes) == (side == TRAIN)).all()
+
+
+def test_groups_that_share_near_duplicates_are_joined(tmp_path: Path) -> None:
+    """Hosts in a chain of shared pages end on one side, and the others are split as before."""
+    table = rows(600, hosts=60)
+    found = surveyed(tmp_path, table)
+    clusters = np.arange(600)
+    for host in range(10):  # a page of each host is a copy of one of the host before
+        clusters[60 + host + 1] = host
+    assignment = assign(found, 0.2 * found.total_bytes, 0.2, 0, clusters=clusters)
+    host = np.array([int(row["url"].split("/")[2].removeprefix("www.host").removesuffix(".org")) for row in table])
+    assert len(set(assignment.side[host <= 10].tolist())) == 1
+    assert (assignment.facts.train_groups + assignment.facts.val_groups) == 50
+    assert "joined where they share near-duplicates" in assignment.facts.rule
+    for cluster in np.unique(clusters):
+        assert len(set(assignment.side[clusters == cluster].tolist())) == 1
+
+
+def test_what_was_left_out_before_stays_out(tmp_path: Path) -> None:
+    found = surveyed(tmp_path, rows(600, hosts=60))
+    wanted = np.arange(600) % 3 > 0
+    assignment = assign(found, 0.2 * found.total_bytes, 0.2, 0, wanted=wanted)
+    assert (assignment.side[~wanted] == LEFT_OUT).all()
+    assert (assignment.side[wanted] != LEFT_OUT).all()
+    assert assignment.facts.documents_in_both == 0
+
+
+def test_the_input_file_is_a_group_where_there_are_many(tmp_path: Path) -> None:
+    for i in range(30):
+        write(tmp_path / f"{i:02}.parquet", [{"text": row["text"]} for row in rows(20, seed=i)])
+    work = tmp_path / "work"
+    plan = planned(work, sorted(tmp_path.glob("*.parquet")))
+    for index in range(len(plan.tasks)):
+        survey.run(work, plan, index, lambda done, total: None)
+    found = survey.load(work, plan)
+    assignment = split(found, 0.1)
+    assert assignment.facts.group_by == "input file"
+    assert len({*zip(np.arange(600) // 20, assignment.side.tolist(), strict=True)}) == 30

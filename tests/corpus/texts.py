@@ -8,6 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from talweg.corpus import inputs, plan
+from talweg.corpus.plan import Options, Plan
+
 WORDS = [f"{a}{b}{c}" for a in ("ba", "ko", "mi", "tu", "ré") for b in ("n", "l", "st", "") for c in ("a", "o", "is")]
 
 
@@ -37,3 +40,29 @@ def write(path: Path, table: Sequence[dict[str, Any]] | pa.Table, row_group_size
     made = table if isinstance(table, pa.Table) else pa.Table.from_pylist(list(table))
     pq.write_table(made, path, row_group_size=row_group_size)
     return path
+
+
+def options(**changes: Any) -> Options:
+    """A preparation into bytes that leaves nothing out and looks for nothing."""
+    values: dict[str, Any] = {
+        "tokenizer": "bytes",
+        "vocabulary_size": 300,
+        "val_share": 0.1,
+        "val_tokens": 10**9,
+        "seed": 0,
+        "dedup": "off",
+        "near": False,
+        "quality": False,
+        "filters": (),
+        "on_damage": "fatal",
+    }
+    return Options(**{**values, **changes})
+
+
+def planned(work: Path, given: Sequence[Path], **changes: Any) -> Plan:
+    """The plan of a preparation, written into its work folder."""
+    made = plan.make(options(**changes), inputs.find(given, on_damage=changes.get("on_damage", "fatal")))
+    work.mkdir(parents=True, exist_ok=True)
+    plan.write(work, made)
+    plan.read.cache_clear()
+    return made

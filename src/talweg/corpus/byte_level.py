@@ -45,14 +45,25 @@ def merges_of(ranks: Mapping[bytes, int]) -> list[tuple[bytes, bytes]]:
     for token, rank in sorted(ranks.items(), key=lambda item: item[1]):
         if len(token) == 1:
             continue
-        parts = [token[i : i + 1] for i in range(len(token))]
-        while len(parts) > 2:
-            best = min(range(len(parts) - 1), key=lambda i: ranks.get(parts[i] + parts[i + 1], rank))
-            if ranks.get(parts[best] + parts[best + 1], rank) >= rank:
-                raise ValueError(f"{token!r} is not made of tokens of lower rank")
-            parts[best : best + 2] = [parts[best] + parts[best + 1]]
-        merges.append((parts[0], parts[1]))
+        halves = [
+            (token[:i], token[i:])
+            for i in range(1, len(token))
+            if ranks.get(token[:i], rank) < rank and ranks.get(token[i:], rank) < rank
+        ]
+        # where two lower tokens make it in one way only, that is how it is made; else its merges tell
+        merges.append(halves[0] if len(halves) == 1 else _last_merge(token, rank, ranks))
     return merges
+
+
+def _last_merge(token: bytes, rank: int, ranks: Mapping[bytes, int]) -> tuple[bytes, bytes]:
+    """Merge the bytes of a token, lowest rank first, until two parts are left."""
+    parts = [token[i : i + 1] for i in range(len(token))]
+    while len(parts) > 2:
+        best = min(range(len(parts) - 1), key=lambda i: ranks.get(parts[i] + parts[i + 1], rank))
+        if ranks.get(parts[best] + parts[best + 1], rank) >= rank:
+            raise ValueError(f"{token!r} is not made of tokens of lower rank")
+        parts[best : best + 2] = [parts[best] + parts[best + 1]]
+    return parts[0], parts[1]
 
 
 def pairs(merges: Iterable[Sequence[str]]) -> list[list[str]]:

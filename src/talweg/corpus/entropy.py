@@ -73,6 +73,14 @@ class Counts:
         if self._halvings:
             keep = self._counted[pairs // pairs.dtype.type(self._size)]
             pairs, counts = pairs[keep], counts[keep]
+        if not self._pairs.size:
+            self._pairs, self._counts = pairs, counts
+        else:
+            self._insert(pairs, counts)
+        while self._pairs.size > self._max_pairs and self._halve():
+            pass
+
+    def _insert(self, pairs: NDArray[Any], counts: NDArray[np.int64]) -> None:
         at = np.searchsorted(self._pairs, pairs)
         known = np.zeros(pairs.size, dtype=bool)
         inside = at < self._pairs.size
@@ -80,8 +88,6 @@ class Counts:
         self._counts[at[known]] += counts[known]
         self._pairs = np.insert(self._pairs, at[~known], pairs[~known])
         self._counts = np.insert(self._counts, at[~known], counts[~known])
-        while self._pairs.size > self._max_pairs and self._halve():
-            pass
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything that was counted, to be kept in a file and merged later. Nothing was left out for want of room."""

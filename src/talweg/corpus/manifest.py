@@ -34,8 +34,8 @@ order of the input. The manifest holds, in nats per token, tokens and UTF-8 byte
                      tokens only, which hold bigram_share of the text
     bytes_per_token  of the training text
     inputs           path, bytes and rows of each file that was read
-    left_out         left_out.parquet lists every document that is in no shard: input, row, reason, and of a duplicate
-                     the input and row that were kept
+    left_out         left_out.parquet lists every document that is in no shard: input, row, reason, and of a copy the
+                     place of the one that was kept; begin: the byte of a large text file that its rows count from
     warnings         what a person should know before trusting the data
 """
 

@@ -102,4 +102,5 @@ class _Sieve:
         """(W,) false where the hash is surely none of those in the bitmap."""
         bit = hashes >> self._shift
         byte = self._bitmap[bit >> np.uint64(3)]
-        return np.not_equal(byte & (np.uint8(1) << (bit & np.uint64(7)).astype(np.uint8)), 0)
+        held: NDArray[np.bool_] = byte & (np.uint8(1) << (bit & np.uint64(7)).astype(np.uint8)) != 0
+        return held

@@ -40,7 +40,7 @@ def _value(hint: Any, value: Any, name: str, path: Path) -> Any:
             raise InputError(f"{path}: {name} is not a list; run talweg prepare again")
         item = get_args(hint)[0]
         return tuple(_value(item, each, f"{name}[{i}]", path) for i, each in enumerate(value))
-    fits = isinstance(value, int | float if hint is float else hint) and not isinstance(value, bool)
+    fits = isinstance(value, int | float if hint is float else hint) and isinstance(value, bool) == (hint is bool)
     if not fits:
         raise InputError(f"{path}: {name} is {value!r}, not a {hint.__name__}; run talweg prepare again")
     return value

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from talweg.corpus import manifest as manifests
+from talweg.corpus import npy
 from talweg.corpus.manifest import Shard
 from talweg.errors import InputError
 
@@ -163,10 +164,12 @@ class ShardWriter:
         documents = path.with_suffix(".documents.npy")
         ends = np.concatenate(self._ends)
         with documents.open("wb") as file:
-            np.save(file, ends)
+            npy.write(file, ends)
             file.flush()
             os.fsync(file.fileno())
-        self.shards.append(Shard(path.name, documents.name, self._tokens, ends.size, _sha256(path), _sha256(documents)))
+        self.shards.append(
+            Shard(path.name, documents.name, self._tokens, ends.size, file_sha256(path), file_sha256(documents))
+        )
         self._tokens, self._ends = 0, []
 
     def _file_name(self) -> str:
@@ -177,6 +180,7 @@ class ShardWriter:
         np.lib.format.write_array_header_1_0(self._file, header)
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """In hexadecimal, as sha256sum prints it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

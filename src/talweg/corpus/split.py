@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from talweg.corpus import near
 from talweg.corpus.draw import key, mixed
 from talweg.corpus.manifest import SplitFacts
-from talweg.corpus.survey import Survey, groups
+from talweg.corpus.survey import Survey
 from talweg.errors import InputError
 
 LEFT_OUT, TRAIN, VAL = 0, 1, 2
@@ -30,14 +31,27 @@ class Assignment:
     facts: SplitFacts
 
 
-def assign(survey: Survey, val_bytes: float, val_share: float, seed: int) -> Assignment:
+def assign(
+    survey: Survey,
+    val_bytes: float,
+    val_share: float,
+    seed: int,
+    *,
+    wanted: NDArray[np.bool_] | None = None,
+    clusters: NDArray[np.int64] | None = None,
+) -> Assignment:
     """Split by the first grouping, from the coarsest to the finest, that gives validation about `val_bytes`.
 
-    Deterministic by seed. Raises InputError where there is only one document to split.
+    wanted (D,): documents that were not left out already. clusters (D,): the first near-duplicate of each document;
+    groups that share a cluster are joined. Deterministic by seed. Raises InputError where there is one document only.
     """
+    present = survey.num_bytes > 0 if wanted is None else wanted & (survey.num_bytes > 0)
     passed_over = []
     for name in survey.group_names:
-        side, train_groups, val_groups = _sides(survey, groups(survey, name), val_bytes, seed)
+        group = survey.groups(name)
+        if clusters is not None:
+            group = _joined(group, clusters, present)
+        side, train_groups, val_groups = _sides(survey, group, present, val_bytes, seed)
         size = int(survey.num_bytes[side == VAL].sum())
         fits = abs(size / val_bytes - 1) <= TOLERANCE and val_groups >= MIN_GROUPS and train_groups >= MIN_GROUPS
         if fits or name == "text":
@@ -45,26 +59,43 @@ def assign(survey: Survey, val_bytes: float, val_share: float, seed: int) -> Ass
         passed_over.append(f"{name} ({train_groups + val_groups:,} groups)")
     if not (side == VAL).any() or not (side == TRAIN).any():
         raise InputError(
-            f"{survey.sources[0].path}: all the text is one document, so none is left for validation; "
+            "all the text is one document, or nothing but copies of one, so none is left for validation; "
             "cut it into documents, one a row"
         )
-    rule = f"whole groups by {name}, in an order drawn by the seed, until validation has its share"
+    rule = f"whole groups by {name}"
+    if clusters is not None:
+        rule += ", joined where they share near-duplicates"
+    rule += ", in an order drawn by the seed, until validation has its share"
     if passed_over:
         rule += f"; too coarse for that: {', '.join(passed_over)}"
-    in_both = int(((side == LEFT_OUT) & (survey.num_bytes > 0)).sum())
+    in_both = int(((side == LEFT_OUT) & present).sum())
     rule += "; documents of validation whose text is in train too are left out"
     empty = int((survey.num_bytes == 0).sum())
     return Assignment(side, SplitFacts(rule, name, val_share, train_groups, val_groups, empty, in_both))
 
 
-def _sides(survey: Survey, group: NDArray[np.uint64], val_bytes: float, seed: int) -> tuple[NDArray[np.int8], int, int]:
+def _joined(group: NDArray[np.uint64], clusters: NDArray[np.int64], present: NDArray[np.bool_]) -> NDArray[np.uint64]:
+    """(D,) groups of which no two hold documents of one cluster; each is named by the least name of those it joins."""
+    keys, member = np.unique(group[present], return_inverse=True)
+    number = np.full(group.size, -1, dtype=np.int64)
+    number[present] = member
+    _, first, of_cluster = np.unique(clusters[present], return_index=True, return_inverse=True)
+    pairs = np.stack([member[first][of_cluster], member], axis=1)
+    component = near.clusters(keys.size, [np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1)])
+    joined = group.copy()
+    joined[present] = keys[component][member]
+    return joined
+
+
+def _sides(
+    survey: Survey, group: NDArray[np.uint64], present: NDArray[np.bool_], val_bytes: float, seed: int
+) -> tuple[NDArray[np.int8], int, int]:
     """(D,) sides by this grouping, and how many groups each side has."""
-    full = survey.num_bytes > 0
-    keys, member = np.unique(group[full], return_inverse=True)
-    sizes = np.bincount(member, weights=survey.num_bytes[full])
+    keys, member = np.unique(group[present], return_inverse=True)
+    sizes = np.bincount(member, weights=survey.num_bytes[present])
     chosen = _chosen(sizes, np.argsort(mixed(keys ^ np.uint64(key(seed))), kind="stable"), val_bytes)
     side = np.full(group.size, LEFT_OUT, dtype=np.int8)
-    side[full] = np.where(chosen[member], VAL, TRAIN)
+    side[present] = np.where(chosen[member], VAL, TRAIN)
     in_train = np.isin(survey.hashes, survey.hashes[side == TRAIN])
     side[(side == VAL) & in_train] = LEFT_OUT
     return side, int((~chosen).sum()), int(chosen.sum())
@@ -85,10 +116,8 @@ def _chosen(sizes: NDArray[Any], order: NDArray[np.intp], wanted: float) -> NDAr
     return chosen
 
 
-def sample(survey: Survey, side: NDArray[np.int8], max_bytes: int, block: int = 100) -> NDArray[np.bool_]:
-    """(D,) training documents, no more than about max_bytes of them, in blocks of neighbours at equal distances."""
-    train = np.where(side == TRAIN, survey.num_bytes, 0)
-    every = max(-(-int(train.sum()) // max_bytes), 1)
-    taken: NDArray[np.bool_] = np.arange(side.size) // block % every == 0
-    taken &= side == TRAIN
-    return taken
+def sample(num_bytes: NDArray[np.int64], max_bytes: int, block: int = 100) -> NDArray[np.bool_]:
+    """(D,) documents that hold no more than about max_bytes, in blocks of neighbours at equal distances."""
+    every = max(-(-int(num_bytes.sum()) // max_bytes), 1)
+    taken: NDArray[np.bool_] = np.arange(num_bytes.size) // block % every == 0
+    return taken & (num_bytes > 0)

@@ -1,90 +1,198 @@
-"""The first pass over the text: of each document a hash and its length, and the group it belongs to.
+"""The first pass over the text: of each document a hash and its length, the groups it belongs to, and, where they are
+wanted, the bands of its near-duplicates and its measures of quality.
 
-What stays in memory is 20 bytes a document. Documents are numbered through all files in the order of the input.
+Documents are numbered through all tasks in their order; what is kept of one is some tens of bytes.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg.corpus import parquet
-from talweg.corpus.parquet import Source
+from talweg.corpus import inputs, minhash, npy, strings
+from talweg.corpus.inputs import Batch
+from talweg.corpus.plan import Plan
+from talweg.corpus.work import Progress, load_array, output, save_arrays
 from talweg.errors import InputError
 
+STAGE = "survey"
 # scheme://user@www.HOST/path?query#fragment
 HOST = r"^[a-z][a-z0-9+.-]*://(?:[^/?#@]*@)?(?:www\.)?([^/?#]+)"
 PAGE = r"^([^?#]+)"
-GROUPS = ("host of url", "source", "file_path", "url", "text")  # from the coarsest to the finest
+INPUT = "input file"
+GROUPS = ("host of url", "source", "file_path", INPUT, "url", "text")  # from the coarsest to the finest
+COLUMNS = ("url", "source", "file_path")  # that groups are made of
 
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """Arrays of length D, the number of rows of all files."""
+    """Arrays of length D, the number of documents of all tasks."""
 
-    sources: Sequence[Source]
     hashes: NDArray[np.uint64]  # of the text without white space and case; equal for exact duplicates
     num_bytes: NDArray[np.int64]  # UTF-8 bytes of the text; 0 for an empty document
+    group_names: tuple[str, ...]  # those of GROUPS that every file can give
+    group: Callable[[str], NDArray[np.uint64]]  # (D,) a hash of the group of each document; 0 where it has none
 
     @property
     def total_bytes(self) -> int:
         return int(self.num_bytes.sum())
 
-    @property
-    def group_names(self) -> list[str]:
-        """Those of GROUPS that every file can give."""
-        shared = set.intersection(*(set(source.columns) for source in self.sources))
-        return [name for name in GROUPS if name == "text" or _column(name) in shared]
-
-    def rows_of(self, source: Source) -> slice:
-        """Where the documents of one file stand."""
-        before = sum(each.rows for each in self.sources[: self.sources.index(source)])
-        return slice(before, before + source.rows)
+    def groups(self, name: str) -> NDArray[np.uint64]:
+        """(D,) the group of each document; one whose value is missing stands in a group of its text."""
+        if name == "text":
+            return self.hashes
+        found = self.group(name)
+        return np.where(found == 0, self.hashes, found)
 
 
-def survey(sources: Sequence[Source], progress: Callable[[float, float], None]) -> Survey:
-    """Read all text once. progress is told the rows done and the rows there are."""
-    hashes, lengths, done, total = [], [], 0, sum(source.rows for source in sources)
-    for source in sources:
-        for _, strings in parquet.columns(source, source.column):
-            found = parquet.text_hashes(strings)
-            hashes.append(found)
-            lengths.append(np.where(found == 0, 0, np.diff(parquet.raw(strings)[1])))
-            done += len(strings)
-            progress(done, total)
-    result = Survey(sources, np.concatenate(hashes), np.concatenate(lengths))
-    if not result.total_bytes:
-        raise InputError(f"{sources[0].path}: every text in column {sources[0].column} is empty")
-    return result
+@dataclass
+class _Kept:
+    """Columns that grow batch by batch."""
+
+    parts: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
+
+    def add(self, name: str, values: NDArray[Any]) -> None:
+        self.parts.setdefault(name, []).append(values)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return {name: np.concatenate(parts) for name, parts in self.parts.items()}
 
 
-def groups(survey: Survey, name: str) -> NDArray[np.uint64]:
-    """(D,) a hash of the group of each document; one whose value is missing stands in a group of its text."""
-    if name == "text":
-        return survey.hashes
-    values = [
-        _hashed(strings, name) for source in survey.sources for _, strings in parquet.columns(source, _column(name))
-    ]
-    found = np.concatenate(values)
-    return np.where(found == 0, survey.hashes, found)
+def run(work: Path, plan: Plan, index: int, progress: Progress) -> None:
+    """Survey the documents of one task."""
+    task, kept, lost, documents = plan.tasks[index], _Kept(), list[str](), list[int]()
+    damage = cast(Literal["fatal", "skip"], plan.options.on_damage)
+    total, before = float(plan.bytes_of(task)), 0.0
+    for part in task.parts:
+        source, piece = plan.piece(part)
+        columns = [name for name in COLUMNS if name in source.columns]
+        count, read = 0, 0.0
+        for batch in inputs.read(source, piece, columns, on_damage=damage, lost=lost.append):
+            _survey(batch, part.source, plan.options.near, kept)
+            count += len(batch.strings)
+            read = min(read + float(kept.parts["num_bytes"][-1].sum()), float(piece.bytes))
+            progress(before + read, total)
+        before += piece.bytes
+        documents.append(count)
+    about = json.dumps({"lost": lost}).encode()
+    arrays = kept.arrays() | {"documents": np.array(documents), "about": np.frombuffer(about, dtype=np.uint8)}
+    if plan.options.near:
+        sketches = arrays.pop("sketches", np.empty((0, minhash.CELLS), dtype=np.uint8))
+        npy.save(_sketch_file(work, index), sketches)
+    save_arrays(output(work, STAGE, index), arrays)
 
 
-def _column(name: str) -> str:
-    return "url" if name == "host of url" else name
+def _survey(batch: Batch, source: int, near: bool, kept: _Kept) -> None:
+    data, ends = strings.raw(batch.strings)
+    hashes = strings.text_hashes(batch.strings)
+    kept.add("hashes", hashes)
+    kept.add("num_bytes", np.where(hashes == 0, 0, np.diff(ends)))
+    kept.add("rows", batch.rows)
+    kept.add(INPUT, np.full(hashes.size, source + 1, dtype=np.uint64))
+    for name in GROUPS:
+        column = batch.columns.get("url" if name == "host of url" else name)
+        if column is not None:
+            kept.add(name, _hashed(column, name))
+    if near:
+        found = minhash.signatures(data, ends)
+        kept.add("sketches", found.sketches)
+        for number in range(minhash.BANDS):
+            kept.add(f"band {number}", found.bands[:, number])
 
 
-def _hashed(strings: Any, name: str) -> NDArray[np.uint64]:
+def load(work: Path, plan: Plan) -> Survey:
+    """What all tasks found. Groups are read when they are asked for, since their columns are many."""
+    names = ["hashes", "num_bytes"]
+    hashes, num_bytes = (np.concatenate([column(work, i, name) for i in range(len(plan.tasks))]) for name in names)
+    if not num_bytes.any():
+        source = plan.sources[0]
+        raise InputError(f"{source.url}: every text in column {source.text_column or 'text'} is empty")
+    shared = set.intersection(*(set(source.columns) for source in plan.sources)) | {INPUT, "text"}
+    group_names = tuple(name for name in GROUPS if ("url" if name == "host of url" else name) in shared)
+
+    def group(name: str) -> NDArray[np.uint64]:
+        return np.concatenate([column(work, i, name) for i in range(len(plan.tasks))])
+
+    return Survey(hashes, num_bytes, group_names, group)
+
+
+def column(work: Path, index: int, name: str) -> NDArray[Any]:
+    """A column of one task, such as num_bytes: (documents,). A task without documents has none."""
+    path = output(work, STAGE, index)
+    return load_array(path, name) if load_array(path, "documents").any() else np.empty(0, dtype=np.uint64)
+
+
+def band(work: Path, plan: Plan, number: int) -> NDArray[np.uint64]:
+    """(D,) the hash of one band of the signature of each document."""
+    return np.concatenate([column(work, i, f"band {number}") for i in range(len(plan.tasks))])
+
+
+class Sketches:
+    """The sketches of all documents, on the disk: only those asked for are read."""
+
+    def __init__(self, work: Path, plan: Plan) -> None:
+        self._parts = [np.load(_sketch_file(work, i), mmap_mode="r") for i in range(len(plan.tasks))]
+        self._ends = np.cumsum([len(part) for part in self._parts])
+
+    def __getitem__(self, documents: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """(documents, CELLS), in any order."""
+        found = np.empty((documents.size, minhash.CELLS), dtype=np.uint8)
+        task = np.searchsorted(self._ends, documents, side="right")
+        for i in np.unique(task).tolist():
+            mine = task == i
+            found[mine] = self._parts[i][documents[mine] - (self._ends[i] - len(self._parts[i]))]
+        return found
+
+
+def _sketch_file(work: Path, index: int) -> Path:
+    return output(work, STAGE, index).with_suffix(".sketches.npy")
+
+
+def places(work: Path, plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """(D,) each: the file of a document, where its piece of the file begins (0 in a parquet file), and its row."""
+    files, begins = [], []
+    for i, task in enumerate(plan.tasks):
+        documents = load_array(output(work, STAGE, i), "documents")
+        pieces = [plan.piece(part) for part in task.parts]
+        files.append(np.repeat([part.source for part in task.parts], documents))
+        begins.append(np.repeat([0 if s.kind == "parquet" else piece.begin for s, piece in pieces], documents))
+    rows = [column(work, i, "rows").astype(np.int64) for i in range(len(plan.tasks))]
+    return np.concatenate(files).astype(np.int64), np.concatenate(begins).astype(np.int64), np.concatenate(rows)
+
+
+def task_documents(work: Path, plan: Plan) -> NDArray[np.int64]:
+    """(tasks,) how many documents each task holds."""
+    return np.array([load_array(output(work, STAGE, i), "documents").sum() for i in range(len(plan.tasks))])
+
+
+def file_documents(work: Path, plan: Plan) -> NDArray[np.int64]:
+    """(files,) how many documents each file holds."""
+    counted = np.zeros(len(plan.sources), dtype=np.int64)
+    for i, task in enumerate(plan.tasks):
+        documents = load_array(output(work, STAGE, i), "documents")
+        np.add.at(counted, [part.source for part in task.parts], documents)
+    return counted
+
+
+def lost(work: Path, plan: Plan) -> list[str]:
+    """What could not be read, and was passed over because that was asked for."""
+    about = [load_array(output(work, STAGE, i), "about").tobytes() for i in range(len(plan.tasks))]
+    return [*plan.lost, *(each for one in about for each in json.loads(one)["lost"])]
+
+
+def _hashed(values: Any, name: str) -> NDArray[np.uint64]:
     """(rows,) 64-bit hashes of the values; 0 where there is none."""
-    import re
-
     import pyarrow.compute as pc
 
-    encoded = pc.dictionary_encode(strings)
+    encoded = pc.dictionary_encode(values)
     pattern = {"host of url": HOST, "url": PAGE}.get(name)
-    words = encoded.dictionary.to_pylist()
+    words = strings.texts(encoded.dictionary)
     if pattern is not None:
         matches = (re.match(pattern, word, re.IGNORECASE) for word in words)
         words = [match[1].lower() if match else "" for match in matches]

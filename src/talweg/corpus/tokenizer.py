@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
@@ -215,9 +215,30 @@ def _texts(data: NDArray[np.uint8], ends: NDArray[np.int64]) -> list[str]:
     return [whole[start:end].decode("utf-8") for start, end in pairwise(bounds)]
 
 
+def given(name: str) -> Tokenizer:
+    """gpt2, bytes, or the tokenizer of a file. Raises InputError when it is none of them."""
+    if name == "gpt2":
+        return gpt2()
+    if name == "bytes":
+        return raw_bytes()
+    if not Path(name).exists():
+        raise InputError(f"{name} is no tokenizer: give bpe, gpt2, bytes, or the path of a tokenizer.json")
+    return from_file(Path(name))
+
+
 def load(folder: Path) -> Tokenizer:
-    """The tokenizer of a data folder or a run folder. Raises InputError where there is none that can be read."""
-    return from_file(Path(folder) / TOKENIZER_FILE)
+    """The tokenizer of a data folder or a run folder. Raises InputError where there is none that can be read.
+
+    Reading a large one takes a third of a second, so it is kept while its file stays as it is.
+    """
+    path = Path(folder) / TOKENIZER_FILE
+    stamp = path.stat() if path.is_file() else None
+    return _kept(path, stamp.st_mtime_ns, stamp.st_size) if stamp else from_file(path)
+
+
+@lru_cache(maxsize=4)
+def _kept(path: Path, changed: int, size: int) -> Tokenizer:
+    return from_file(path)
 
 
 def from_file(path: Path) -> Tokenizer:

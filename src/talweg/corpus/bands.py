@@ -1,0 +1,30 @@
+"""The stage that finds near-duplicates: one task for each band of the signatures, over all documents."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from talweg.corpus import minhash, near, survey
+from talweg.corpus.minhash import BANDS
+from talweg.corpus.plan import Plan
+from talweg.corpus.work import Progress, load_array, output, save_arrays
+
+STAGE = "bands"
+
+
+def run(work: Path, plan: Plan, index: int, progress: Progress) -> None:
+    """Pairs of documents that agree in this band, and in enough cells of their signatures."""
+    present = np.concatenate([survey.column(work, task, "num_bytes") for task in range(len(plan.tasks))]) > 0
+    sketches = survey.Sketches(work, plan)
+
+    def alike(pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return minhash.alike(sketches[pairs[:, 0]], sketches[pairs[:, 1]])
+
+    save_arrays(output(work, STAGE, index), {"edges": near.edges(survey.band(work, plan, index), present, alike)})
+
+
+def clusters(work: Path, num_documents: int) -> NDArray[np.int64]:
+    """(D,) the first of the near-duplicates of each document, itself where it is the first or alone."""
+    edges = (load_array(output(work, STAGE, i), "edges") for i in range(BANDS))
+    return near.clusters(num_documents, edges)
