@@ -139,4 +139,4 @@ def _short(found: Words, num_words: NDArray[np.int64]) -> NDArray[np.uint64]:
     place = np.arange(index.size) - np.repeat(starts, sizes)
     powers = np.cumprod(np.full(SHINGLE, ODD))
     total = np.add.reduceat(found.hashes[index] * powers[place], starts)
-    return mixed(total + sizes.astype(np.uint64))
+    return mixed(total)
