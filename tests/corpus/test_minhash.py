@@ -84,7 +84,8 @@ def test_documents_meet_as_often_as_the_formula_and_the_plain_way_say(size: int,
         bands = [minhash._band_hashes(table) for table in tables]
         met = (bands[0] == bands[1]).any(axis=1).mean()
         noise = np.sqrt(expected * (1 - expected) / num)
-        assert met == pytest.approx(expected, abs=4 * noise + 0.02), name
+        steadier = 0.02 if name == "ours" else 0  # few shingles share the cells out among them: a steeper curve
+        assert met == pytest.approx(expected, abs=4 * noise + steadier), name
 
 
 def test_signatures_are_those_of_each_document_alone(monkeypatch: pytest.MonkeyPatch) -> None:
