@@ -1,10 +1,11 @@
 """Signatures, against exact Jaccard similarities, a plain MinHash of 112 functions, and edited copies of real text."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from talweg.corpus import inputs, minhash
+from talweg.corpus import minhash
 from talweg.corpus.minhash import BANDS, CELLS, ROWS, SHINGLE, THROWS, Signatures, alike, cells, signatures
 from tests.conftest import shared
 from tests.corpus.test_words import joined, mix, spelled
@@ -84,7 +85,8 @@ def test_documents_meet_as_often_as_the_formula_and_the_plain_way_say(size: int,
         bands = [minhash._band_hashes(table) for table in tables]
         met = (bands[0] == bands[1]).any(axis=1).mean()
         noise = np.sqrt(expected * (1 - expected) / num)
-        assert met == pytest.approx(expected, abs=4 * noise + 0.02), name
+        steadier = 0.02 if name == "ours" else 0  # few shingles share the cells out among them: a steeper curve
+        assert met == pytest.approx(expected, abs=4 * noise + steadier), name
 
 
 def test_signatures_are_those_of_each_document_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,8 +159,8 @@ def edited(text: str, rate: float, rng: np.random.Generator) -> str:
 
 
 def test_recall_of_edited_copies_of_real_text() -> None:
-    source = inputs.find([shared("data/corpus/tech_00000.parquet")])[0]
-    texts = next(iter(inputs.read(source, source.pieces[0]))).strings.to_pylist()
+    with pq.ParquetFile(shared("data/corpus/tech_00000.parquet")) as file:
+        texts = file.read_row_group(0, columns=["text"]).column("text").to_pylist()
     rng = np.random.default_rng(5)
     original = of(texts)
     for rate, least in ((0.0, 1.0), (0.01, 0.96), (0.03, 0.68)):  # the plain way's: 0.99, 0.97-0.98, 0.69-0.75

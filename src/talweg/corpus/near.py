@@ -90,9 +90,7 @@ def _join(parent: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.
         if not apart.any():
             return
         left, right = left[apart], right[apart]
-        high = np.maximum(left, right)
-        np.minimum.at(parent, high, np.minimum(left, right))
-        _roots(parent, high)  # each step of a path just made begins in one of these, so that it halves
+        np.minimum.at(parent, np.maximum(left, right), np.minimum(left, right))  # any but the least: rounds without end
 
 
 def _roots(parent: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.int64]:
