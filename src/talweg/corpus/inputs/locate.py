@@ -47,6 +47,8 @@ def find(
             sources.append(_source(name, text_column))
         except DamageError as reason:
             damage.found(f"{name}: {reason}")
+    if not sources:
+        raise InputError(f"{', '.join(_once(names)[:5])}: damaged, and nothing of it can be read; fetch it again")
     if all(source.rows == 0 for source in sources):
         raise InputError(f"{', '.join(_once(names)[:5])}: no rows; there is no text to prepare")
     return sources
