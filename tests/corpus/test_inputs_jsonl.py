@@ -185,6 +185,8 @@ def test_a_compressed_file_that_is_none(tmp_path: Path) -> None:
     path = stored(tmp_path / "a.jsonl.gz", lines("a"))
     with pytest.raises(InputError, match=r"a\.jsonl\.gz: the gzip stream is damaged \(it does not begin as one\)"):
         inputs.find([path])
+    with pytest.raises(InputError, match=r"c\.jsonl\.gz: the gzip stream is damaged \(it is empty\)"):
+        inputs.find([stored(tmp_path / "c.jsonl.gz", b"")])
     assert tolerant([path, stored(tmp_path / "b.jsonl", gzip.compress(lines("b")))])[0] == ["b"]
 
 

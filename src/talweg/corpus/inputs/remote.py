@@ -89,8 +89,10 @@ def _status(error: BaseException) -> int | None:
     """The status with which a server answered: each client has its own place for it."""
     answer = getattr(error, "response", None)
     if isinstance(answer, dict):  # botocore
-        return answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    return getattr(error, "status", None) or getattr(error, "code", None) or getattr(answer, "status_code", None)
+        code = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:
+        code = getattr(error, "status", None) or getattr(error, "code", None) or getattr(answer, "status_code", None)
+    return code if isinstance(code, int) else None
 
 
 def _credentials(url: str) -> str:
