@@ -154,6 +154,13 @@ def hide(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     monkeypatch.setitem(sys.modules, module, None)
 
 
+def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr(hub.constants, "ENDPOINT", "http://127.0.0.1:9")  # the port that discards
+    with pytest.raises(InputError, match=r"hf://datasets/a/b/c\.parquet cannot be reached \(.*check the network"):
+        inputs.find(["hf://datasets/a/b/c.parquet"])
+
+
 def test_a_file_system_that_nobody_knows() -> None:
     with pytest.raises(InputError, match=r"nothing://a/b\.parquet: no file system nothing:// is known"):
         inputs.find(["nothing://a/b.parquet"])
