@@ -3,7 +3,18 @@
 `find` names the files and the pieces that can be read by themselves, `read` reads one piece.
 """
 
-from talweg.corpus.inputs.find import find, read
+from talweg.corpus.inputs.locate import OnDamage, find, read
 from talweg.corpus.inputs.source import BATCH_BYTES, BATCH_ROWS, STRETCH, TEXT_COLUMNS, Batch, Piece, Source
 
-__all__ = ["BATCH_BYTES", "BATCH_ROWS", "STRETCH", "TEXT_COLUMNS", "Batch", "Piece", "Source", "find", "read"]
+__all__ = [
+    "BATCH_BYTES",
+    "BATCH_ROWS",
+    "STRETCH",
+    "TEXT_COLUMNS",
+    "Batch",
+    "OnDamage",
+    "Piece",
+    "Source",
+    "find",
+    "read",
+]

@@ -69,8 +69,10 @@ def translated(url: str) -> Iterator[None]:
 
 def failed(url: str, error: BaseException) -> InputError:
     """What a client of a remote file system complains of, in one line that says what to do."""
+    if isinstance(error, FileNotFoundError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # fsspec's web client says so of whatever goes wrong
     kind, said = type(error).__name__, " ".join(str(error).split())[:200]
-    code = getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
+    code = _status(error)
     lower = f"{kind} {said}".lower()
     if code in (401, 403) or isinstance(error, PermissionError) or "credential" in lower or "forbidden" in lower:
         return InputError(f"{url}: access is refused ({said or kind}); set credentials: {_credentials(url)}")
@@ -81,6 +83,16 @@ def failed(url: str, error: BaseException) -> InputError:
     if isinstance(error, ConnectionError) or "connect" in lower or "dns" in lower or "resolve" in lower:
         return InputError(f"{url} cannot be reached ({said or kind}); check the network and the address")
     return InputError(f"{url} cannot be read ({kind}: {said})" if said else f"{url} cannot be read ({kind})")
+
+
+def _status(error: BaseException) -> int | None:
+    """The status with which a server answered: each client has its own place for it."""
+    answer = getattr(error, "response", None)
+    if isinstance(answer, dict):  # botocore
+        code = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:
+        code = getattr(error, "status", None) or getattr(error, "code", None) or getattr(answer, "status_code", None)
+    return code if isinstance(code, int) else None
 
 
 def _credentials(url: str) -> str:

@@ -33,7 +33,7 @@ class Source:
 
     url: str  # a local path as it was given, or an fsspec URL
     kind: str  # "parquet", "jsonl" or "text"
-    compression: str | None  # of a jsonl or text file: "gzip", "zstd", "bz2", "xz", "lz4"
+    compression: str | None  # of a jsonl or text file: "gzip", "zstd", "bz2", "xz"
     bytes: int  # as stored; 0 where a server does not say
     stamp: str  # changes when the file does: size and time of a local one, ETag or date of a remote one
     text_column: str | None  # None for plain text

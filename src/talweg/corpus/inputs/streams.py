@@ -10,7 +10,8 @@ from talweg.corpus.inputs import remote
 from talweg.corpus.inputs.source import DamageError, Piece, Source
 from talweg.errors import InputError
 
-CHUNK = 1 << 20  # bytes that are read, and decompressed, at a time
+CHUNK = 1 << 20  # bytes that are read at a time
+UNPACKED = 1 << 16  # bytes that are decompressed at a time: those before damage within them are lost
 LINE_LIMIT = 64 << 20  # our choice: a longer line is no document, and several copies of it must fit into memory
 XZ_MEMORY = 256 << 20  # xz -9 needs 65 MB to be read; what claims to need more than this is damaged
 MAGIC = {  # how each compressed file begins
@@ -18,9 +19,8 @@ MAGIC = {  # how each compressed file begins
     b"(\xb5/\xfd": "zstd",
     b"BZh": "bz2",
     b"\xfd7zXZ\x00": "xz",
-    b"\x04\x22M\x18": "lz4",
 }
-SUFFIXES = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz", ".lz4": "lz4"}
+SUFFIXES = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz"}
 WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -76,7 +76,7 @@ def _unpacked(file: IO[bytes], compression: str) -> Iterator[bytes]:
     stream = pa.CompressedInputStream(pa.PythonFile(counted, mode="r"), compression)
     while True:
         try:
-            chunk = stream.read(CHUNK)
+            chunk = stream.read(UNPACKED)
         except (pa.ArrowException, OSError) as error:
             if counted.failure is not None:
                 raise counted.failure from None
@@ -118,11 +118,11 @@ def _unpacked_xz(file: IO[bytes]) -> Iterator[bytes]:
             if fresh and not (given := given.lstrip(b"\0")):
                 continue  # padding between streams
             fresh = False
-            chunk = unpack.decompress(given, CHUNK)
+            chunk = unpack.decompress(given, UNPACKED)
             given = b""
             while chunk or not (unpack.eof or unpack.needs_input):
                 yield chunk
-                chunk = b"" if unpack.eof else unpack.decompress(b"", CHUNK)
+                chunk = b"" if unpack.eof else unpack.decompress(b"", UNPACKED)
             if unpack.eof:
                 given, fresh, unpack = unpack.unused_data, True, lzma.LZMADecompressor(memlimit=XZ_MEMORY)
     except lzma.LZMAError as error:
@@ -185,15 +185,13 @@ def _stretch(source: Source, piece: Piece) -> Iterator[bytes]:
         if at:
             file.seek(at - 1)
             at = _next_line(file, at - 1)
+        elif file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8:
+            at = len(codecs.BOM_UTF8)
         else:
             file.seek(0)
         while at < piece.end and (part := file.read(min(CHUNK, piece.end - at))):
-            if at == 0:
-                part, at = part.removeprefix(codecs.BOM_UTF8), len(part)
-            else:
-                at += len(part)
+            at, last = at + len(part), part[-1:]
             yield part
-            last = part[-1:]
         if at == piece.end and last != b"\n":
             while part := file.read(1 << 16):  # the rest of the last line
                 end = part.find(b"\n")

@@ -47,6 +47,8 @@ def find(
             sources.append(_source(name, text_column))
         except DamageError as reason:
             damage.found(f"{name}: {reason}")
+    if not sources:
+        raise InputError(f"{', '.join(_once(names)[:5])}: damaged, and nothing of it can be read; fetch it again")
     if all(source.rows == 0 for source in sources):
         raise InputError(f"{', '.join(_once(names)[:5])}: no rows; there is no text to prepare")
     return sources
@@ -156,8 +158,8 @@ def _source(name: str, text_column: str | None) -> Source:
         raise InputError(f"{name} is of no kind that is read; needed: {NEEDED}. Plain text must end in .txt")
     compression = streams.compression_of(magic)
     named = streams.SUFFIXES.get(PurePosixPath(remote.suffix_path(name).lower()).suffix)
-    if named is not None and compression is None and magic:
-        raise DamageError(f"the {named} stream is damaged (it does not begin as one)")
+    if named is not None and compression is None:
+        raise DamageError(f"the {named} stream is damaged ({'it does not begin as one' if magic else 'it is empty'})")
     pieces = _pieces(size, compression, streams.is_wide(magic))
     if not magic:
         return Source(name, kind, compression, 0, stamp, text_column, (), 0, ())
