@@ -66,7 +66,7 @@ def test_help_imports_nothing_heavy_and_is_fast() -> None:
 
 def test_overview_names_every_command_within_80_columns() -> None:
     text = cli.overview()
-    for name in ("prepare", "train", "sample", "diagnose", "explain", "report"):
+    for name in ("prepare", "export", "train", "sample", "diagnose", "explain", "report"):
         assert f"talweg {name} " in text
     assert max(map(len, text.splitlines())) <= 80
 
