@@ -211,7 +211,7 @@ def test_an_export_that_fails_leaves_nothing(data: Path, tmp_path: Path, monkeyp
     monkeypatch.setattr(nanogpt, "write", full)
     with pytest.raises(InputError, match="No space left on device; make room or give another --out"):
         export(data, tmp_path / "out", to="nanogpt")
-    assert not any((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
 
 
 # --- in
@@ -260,7 +260,7 @@ def test_entropies_of_imported_tokens(tmp_path: Path, block: int) -> None:
 documents = st.lists(st.text(max_size=12), min_size=1, max_size=8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(train=documents, val=documents, size=st.integers(1, 9), to=st.sampled_from(["nanogpt", "llmc"]))
 def test_any_documents_come_back(
     tmp_path_factory: pytest.TempPathFactory, train: list[str], val: list[str], size: int, to: str

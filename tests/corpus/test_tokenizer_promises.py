@@ -6,6 +6,7 @@ CJK, emoji joined by ZWJ, combining marks, digits of other scripts, apostrophes,
 
 import json
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,6 +92,15 @@ def reference(name: str) -> HuggingFaceTokenizer:
     return HuggingFaceTokenizer.from_str(json.dumps(tokenizers._without_special(json.loads(made(name).source))))
 
 
+@lru_cache
+def tiktoken_reference(name: str) -> Any:
+    from tiktoken import Encoding
+
+    ranks = byte_level.ranks_of(json.loads(made(name).source))
+    assert ranks is not None
+    return Encoding("reference", pat_str=byte_level.WORDS, mergeable_ranks=ranks, special_tokens={})
+
+
 def valid(each: str) -> str:
     """Halves of surrogate pairs read as question marks, as no UTF-8 can hold them."""
     return each.encode("utf-8", "replace").decode()
@@ -107,12 +117,7 @@ def test_tokens_are_those_of_hf_tokenizers(name: str, each: str) -> None:
 @settings(max_examples=80, deadline=None)
 @given(each=nasty)
 def test_tokens_are_those_of_tiktoken(name: str, each: str) -> None:
-    from tiktoken import Encoding
-
-    ranks = byte_level.ranks_of(json.loads(made(name).source))
-    assert ranks is not None
-    encoding = Encoding("reference", pat_str=byte_level.WORDS, mergeable_ranks=ranks, special_tokens={})
-    assert made(name).encode(each).tolist() == encoding.encode(each, disallowed_special=())
+    assert made(name).encode(each).tolist() == tiktoken_reference(name).encode(each, disallowed_special=())
 
 
 @pytest.mark.parametrize("name", LOSSLESS)

@@ -67,8 +67,8 @@ class Split:
             [np.asarray(ends).astype(np.int64) + s for ends, s in zip(self.shard_document_ends, starts, strict=True)]
         )
 
-    def shards(self) -> list[tuple[NDArray[Any], NDArray[np.uint64]]]:
-        """Of each shard its tokens (T,) and where its documents end, counted from its own start."""
+    def shards(self) -> list[tuple[Any, NDArray[np.uint64]]]:
+        """Of each shard its tokens, a memory-mapped (T,) array, and where its documents end from its own start."""
         return list(zip(self.tokens._shards, self.shard_document_ends, strict=True))
 
     def document_of(self, position: ArrayLike) -> NDArray[np.int64]:

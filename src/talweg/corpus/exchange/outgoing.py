@@ -1,11 +1,12 @@
 """`talweg export`: a data folder, checked against its sha256, written in the format of another trainer."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +14,18 @@ from numpy.typing import NDArray
 from talweg.corpus import manifest as manifests
 from talweg.corpus import shards
 from talweg.corpus import tokenizer as tokenizers
-from talweg.corpus.exchange import datatrove, llmc, nanogpt, stream
+from talweg.corpus.exchange import datatrove, llmc, nanogpt
 from talweg.corpus.exchange.staging import Progress, filling
+from talweg.corpus.exchange.stream import Part
 from talweg.corpus.shards import Split, open_split
 from talweg.errors import InputError
 
 FORMATS = ("nanogpt", "llmc", "datatrove")
 TOKEN_TYPES = ("uint16", "uint32")
 MEGABYTE = 1e6
+SIDES: tuple[Literal["train"], Literal["val"]] = ("train", "val")
+
+Shard = tuple[Part, NDArray[np.uint64]]  # its tokens, and where its documents end
 
 
 @dataclass(frozen=True)
@@ -55,16 +60,16 @@ def export(data: Path, out: Path, *, to: str, dtype: str | None = None, progress
             f"{data} has a vocabulary of {tokenizer.vocabulary_size:,} tokens, and uint16 holds 65,536; "
             "give --dtype uint32"
         )
-    splits = {side: open_split(data, side) for side in ("train", "val") if getattr(manifest, side).shards}
-    shards.verify(data, lambda done, total: report("checking", done / MEGABYTE, total / MEGABYTE))
-    total = sum(len(split.tokens) for split in splits.values())
+    splits: dict[str, list[Shard]] = {
+        side: _shards(open_split(data, side)) for side in SIDES if getattr(manifest, side).shards
+    }
+    total = manifest.train.tokens + manifest.val.tokens
     done = 0
 
-    def blocks(tokens: Any) -> Iterator[NDArray[Any]]:
+    def blocks(parts: Sequence[Part]) -> Iterator[NDArray[Any]]:
         """A stretch at a time, counted towards the whole."""
         nonlocal done
-        for first in range(0, len(tokens), stream.BLOCK):
-            block = np.asarray(tokens[first : first + stream.BLOCK])
+        for block in chain.from_iterable(part.blocks() for part in parts):
             if int(block.max()) >= tokenizer.vocabulary_size:
                 raise InputError(f"{data} holds token {int(block.max())}, outside its vocabulary; prepare it again")
             yield block
@@ -72,10 +77,13 @@ def export(data: Path, out: Path, *, to: str, dtype: str | None = None, progress
             report("exporting", done / MEGABYTE, total / MEGABYTE)
 
     with filling(out) as stage:
+        shards.verify(data, lambda done, total: report("checking", done / MEGABYTE, total / MEGABYTE))
         if to == "datatrove":
             files = _datatrove(splits, blocks, stage, tokenizer, dtype)
         else:
-            sides = {side: partial(blocks, split.tokens) for side, split in splits.items()}
+            sides: dict[str, Callable[[], Iterator[NDArray[Any]]]] = {
+                side: partial(blocks, [part for part, _ in each]) for side, each in splits.items()
+            }
             if to == "nanogpt":
                 files = nanogpt.export(sides, stage, tokenizer, dtype)
             else:
@@ -84,18 +92,26 @@ def export(data: Path, out: Path, *, to: str, dtype: str | None = None, progress
     return Exported(files, dtype or ("uint16" if to == "nanogpt" else tokenizer.dtype.name))
 
 
+def _shards(split: Split) -> list[Shard]:
+    """The shards as files to be read in blocks: mapped ones would count as memory until the last of them is done."""
+    return [
+        (Part(Path(tokens.filename), tokens.dtype.name, tokens.offset, tokens.size), ends)
+        for tokens, ends in split.shards()
+    ]
+
+
 def _datatrove(
-    splits: dict[str, Split],
-    blocks: Callable[[Any], Iterator[NDArray[Any]]],
+    splits: dict[str, list[Shard]],
+    blocks: Callable[[Sequence[Part]], Iterator[NDArray[Any]]],
     stage: Path,
     tokenizer: tokenizers.Tokenizer,
     dtype: str | None,
 ) -> dict[str, int]:
     files = {}
-    for side, split in splits.items():
-        for i, (tokens, ends) in enumerate(split.shards()):
+    for side, each in splits.items():
+        for i, (part, ends) in enumerate(each):
             name = f"{side}/{i:05d}_unshuffled.ds"
-            files[name] = datatrove.export_shard(blocks(tokens), ends, stage / name, tokenizer, dtype)
+            files[name] = datatrove.export_shard(blocks([part]), ends, stage / name, tokenizer, dtype)
     return files
 
 

@@ -24,6 +24,7 @@ def filling(out: Path, replaced: re.Pattern[str] | None = None, last: str = "") 
     Nothing of a person's is written over: raises InputError where `out` holds a file already whose name is not one of
     those to be `replaced`.
     """
+    fresh = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
         earlier = sorted(path for path in out.iterdir() if not path.name.startswith("."))
@@ -44,6 +45,8 @@ def filling(out: Path, replaced: re.Pattern[str] | None = None, last: str = "") 
             sync_folder(out)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
+            if fresh and not any(out.iterdir()):
+                out.rmdir()
     except OSError as error:
         if error.errno in FULL:
             raise InputError(f"{out}: {os.strerror(error.errno or 0)}; make room or give another --out") from None
