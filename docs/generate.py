@@ -1,4 +1,4 @@
-"""The generated pages: causes, commands, configuration, formats, and the table of ARCHITECTURE.md.
+"""The generated pages: causes, commands, configuration, formats, the data folder, and the table of ARCHITECTURE.md.
 
 Everything here is taken from where the program itself keeps it, so no fact stands in two places. `make format` writes
 the pages; tests/test_docs.py compares what is written with what would be.
@@ -28,6 +28,7 @@ def pages() -> dict[Path, Callable[[], str]]:
         ROOT / "docs" / "commands.md": commands,
         ROOT / "docs" / "configuration.md": configuration,
         ROOT / "docs" / "formats.md": formats,
+        ROOT / "docs" / "data-format.md": data_format,
         ROOT / "ARCHITECTURE.md": architecture,
         ROOT / "README.md": readme,
     }
@@ -123,6 +124,71 @@ def formats() -> str:
         for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
             text = inspect.getdoc(importlib.import_module(f"{room}.{module.name}")) or ""
             parts.append(f"### {module.name}\n\n{text.partition(chr(10) + chr(10))[0]}")
+    return "\n\n".join(parts) + "\n"
+
+
+READ_IT = """\
+import json
+import numpy as np
+
+manifest = json.load(open(f"{data}/manifest.json", encoding="utf-8"))
+shard = manifest["train"]["shards"][0]
+tokens = np.load(f"{data}/{shard['file']}", mmap_mode="r", allow_pickle=False)  # (tokens,) uint16 or uint32
+ends = np.load(f"{data}/{shard['documents_file']}", allow_pickle=False)  # (documents,) uint64
+second = tokens[ends[0] : ends[1]]  # a document with its separator, which is manifest["tokenizer"]["separator_id"]"""
+CHECK_IT = """\
+python -c 'import json; m = json.load(open("manifest.json", encoding="utf-8"));
+for s in m["train"]["shards"] + m["val"]["shards"]:
+    print(s["sha256"], "", s["file"]); print(s["documents_sha256"], "", s["documents_file"])' | sha256sum --check"""
+IN_C = """\
+#include <stdint.h>
+#include <stdio.h>
+
+int main(int argc, char **argv) {
+    unsigned char head[10];
+    uint16_t token; /* uint32_t where manifest.json says so under "dtype" */
+    FILE *file = argc > 1 ? fopen(argv[1], "rb") : NULL;
+    if (!file || fread(head, 1, 10, file) != 10) return 1; /* \\x93NUMPY, version 1.0, length of what follows */
+    fseek(file, 10 + head[8] + 256 * head[9], SEEK_SET);
+    while (fread(&token, sizeof token, 1, file) == 1) printf("%u\\n", (unsigned)token);
+    return 0;
+}"""
+
+
+def data_format() -> str:
+    """The data folder for who reads it without Talweg, and what goes to and comes from other trainers."""
+    from talweg.corpus import manifest
+
+    text = inspect.getdoc(manifest) or ""
+    source = "src/talweg/corpus/manifest.py and src/talweg/corpus/exchange/"
+    parts = [
+        "# The data folder",
+        NOTICE.format(source=source),
+        f"```text\n{text}\n```",
+        "## Reading it with numpy",
+        "A shard is a plain `.npy` file, version 1.0: a header of 128 bytes that gives type and length, then numbers, "
+        "little-endian. `allow_pickle=False` matters for any `.npy` of a stranger: an array of objects is a pickle, "
+        "which can run code. No file of a data folder holds one.",
+        f"```python\n{READ_IT}\n```",
+        "## Reading it in C",
+        "Skip the header, then read numbers (on a little-endian machine). This prints the tokens of a shard.",
+        f"```c\n{IN_C}\n```",
+        "## Checking it",
+        "`talweg.corpus.shards.verify(DATA)` and `talweg export` compare every file with its sha256. Without Talweg, "
+        "in the folder:",
+        f"```sh\n{CHECK_IT}\n```",
+        "## What stays",
+        f'As long as `format` is "{manifest.FORMAT}": the names and types of these files, what a document and its '
+        "separator are, and every key named above with its meaning. Keys may be added, so a reader leaves alone those "
+        "that it does not know. Anything else gets another `format`.",
+        "## Other trainers",
+        "`talweg export DATA --to nanogpt|llmc|datatrove --out FOLDER` writes the formats below, and tokenizer.json "
+        "beside them. nanoGPT's and llm.c's files are read too. Nothing but tokens goes through: the split stays, the "
+        "counts of the manifest are counted anew.",
+    ]
+    for name in ("nanogpt", "llmc", "datatrove"):
+        module = importlib.import_module(f"talweg.corpus.exchange.{name}")
+        parts.append(f"### {name}\n\n{inspect.getdoc(module) or ''}")
     return "\n\n".join(parts) + "\n"
 
 

@@ -66,7 +66,7 @@ def test_help_imports_nothing_heavy_and_is_fast() -> None:
 
 def test_overview_names_every_command_within_80_columns() -> None:
     text = cli.overview()
-    for name in ("prepare", "train", "sample", "diagnose", "explain", "report"):
+    for name in ("prepare", "export", "train", "sample", "diagnose", "explain", "report"):
         assert f"talweg {name} " in text
     assert max(map(len, text.splitlines())) <= 80
 
@@ -248,6 +248,23 @@ def test_a_parquet_without_text(tmp_path: Path) -> None:
     assert_refused(talweg("prepare", "x.parquet", "--out", "data", cwd=tmp_path), "x.parquet", "id", "score")
     assert_refused(talweg("prepare", "--out", "data", cwd=tmp_path))
     assert_refused(talweg("prepare", "none.parquet", "--out", "data", cwd=tmp_path), "none.parquet")
+
+
+def test_prepared_tokens_go_out_to_another_trainer(tmp_path: Path) -> None:
+    import numpy as np
+
+    from talweg.corpus.exchange import import_tokens
+    from talweg.corpus.tokenizer import raw_bytes
+
+    for name in ("train", "val"):
+        np.array([104, 105, 256, 33, 256], "<u2").tofile(tmp_path / f"{name}.bin")
+    import_tokens([tmp_path], tmp_path / "data", tokenizer=raw_bytes())
+    done = talweg("export", "data", "--to", "nanogpt", "--out", "out", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "out  10 tokens as uint16 in 2 files\n"), done.stderr
+    assert (tmp_path / "out" / "val.bin").read_bytes() == (tmp_path / "val.bin").read_bytes()
+    assert_refused(talweg("export", "data", "--to", "nanogpt", "--out", "out", cwd=tmp_path), "out holds other files")
+    assert_refused(talweg("export", "data", "--to", "hdf5", "--out", "x", cwd=tmp_path), "hdf5", "nanogpt")
+    assert_refused(talweg("export", "nowhere", "--to", "llmc", "--out", "x", cwd=tmp_path), "nowhere is no folder")
 
 
 # --- answers

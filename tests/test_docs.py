@@ -93,6 +93,60 @@ def test_readme_commands_run(tmp_path: Path) -> None:
     assert ran >= 3
 
 
+# --- a data folder, read as docs/data-format.md says
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A small data folder, made of tokens so that it needs no parquet."""
+    import numpy as np
+
+    from talweg.corpus.exchange import import_tokens
+    from talweg.corpus.tokenizer import raw_bytes
+
+    for name in ("train", "val"):
+        np.array([104, 105, 256, 33, 256, 34, 35, 36, 256], "<u2").tofile(tmp_path / f"{name}.bin")
+    import_tokens([tmp_path], tmp_path / "data", tokenizer=raw_bytes())
+    return tmp_path / "data"
+
+
+def on_the_page(language: str) -> str:
+    page = (ROOT / "docs" / "data-format.md").read_text(encoding="utf-8")
+    (found,) = [body for kind, body in BLOCK.findall(page) if kind == language]
+    return found
+
+
+def test_a_data_folder_is_read_by_numpy_as_the_page_says(data: Path) -> None:
+    code = f"data = {str(data)!r}\n{on_the_page('python')}print(tokens.dtype, ends.tolist(), second.tolist())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "uint16 [3, 5, 9] [33, 256]", done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler here")
+def test_a_shard_is_read_in_c_as_the_page_says(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "read.c").write_text(on_the_page("c"))
+    program = tmp_path / "read"
+    subprocess.run(["cc", "-Wall", "-Werror", "-o", program, tmp_path / "read.c"], check=True)
+    done = subprocess.run([program, data / "train-00000.npy"], capture_output=True, text=True, check=True)
+    assert [int(line) for line in done.stdout.split()] == [104, 105, 256, 33, 256, 34, 35, 36, 256]
+
+
+@pytest.mark.skipif(not shutil.which("sha256sum"), reason="no sha256sum here")
+def test_a_data_folder_is_checked_as_the_page_says(data: Path) -> None:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+    def check() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            on_the_page("sh"), shell=True, cwd=data, env={**os.environ, "PATH": path}, capture_output=True, text=True
+        )
+
+    done = check()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(": OK") == 4
+    (data / "val-00000.npy").write_bytes(b"")
+    assert check().returncode != 0
+
+
 # --- the worked examples of CONTRIBUTING.md, installed as a stranger's package would be
 
 

@@ -76,6 +76,34 @@ def prepare(
     return 0
 
 
+def export(
+    data: Path,
+    /,
+    *,
+    to: Literal["nanogpt", "llmc", "datatrove"],
+    out: Path,
+    dtype: Literal["uint16", "uint32"] | None = None,
+) -> int:
+    """Write prepared data in the format of another trainer.
+
+    The data are held against their sha256 first. tokenizer.json is written beside the tokens. docs/data-format.md says
+    what each format keeps of the documents.
+
+    Args:
+        data: the data folder
+        to: the format
+        out: the folder to write, empty or not there yet
+        dtype: of a token; left out, what the format takes for this vocabulary
+    """
+    from talweg.corpus.exchange import export as export_data
+    from talweg.progress import Stages
+
+    with Stages({"checking": "MB", "exporting": "M tokens"}) as stages:
+        exported = export_data(data, out, to=to, dtype=dtype, progress=stages.update)
+    print(f"{out}  {exported.tokens:,} tokens as {exported.dtype} in {len(exported.files)} files")
+    return 0
+
+
 def train(config: Path, /, *, overrides: Sequence[str] = ()) -> int:
     """Train a GPT, and diagnose the run at its end.
 
@@ -218,7 +246,7 @@ def report(
 
 
 COMMANDS: dict[str, Callable[..., int]] = {
-    command.__name__: command for command in (prepare, train, sample, diagnose, explain, report)
+    command.__name__: command for command in (prepare, export, train, sample, diagnose, explain, report)
 }
 REPORT_FORMATS = {".html": "html", ".md": "markdown", ".json": "json"}
 

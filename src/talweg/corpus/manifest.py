@@ -37,6 +37,9 @@ order of the input. The manifest holds, in nats per token, tokens and UTF-8 byte
     left_out         left_out.parquet lists every document that is in no shard: input, row, reason, and of a copy the
                      place of the one that was kept; begin: the byte of a large text file that its rows count from
     warnings         what a person should know before trusting the data
+
+Where the tokens were another trainer's (train.bin, val.bin, shards of llm.c), repetitions are of the same tokens, bytes
+are those of the tokens in the tokenizer's table, and rows are documents, told at the first file of a side.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +18,7 @@ from talweg.corpus.manifest import Shard
 from talweg.errors import InputError
 
 SHARD_TOKENS = 100_000_000  # 200 MB as uint16: few files for a billion tokens, and one file copies in seconds
+ADVICE = "the folder was changed or copied in part: copy it again, or run talweg prepare again"
 
 
 class Tokens:
@@ -67,6 +68,10 @@ class Split:
             [np.asarray(ends).astype(np.int64) + s for ends, s in zip(self.shard_document_ends, starts, strict=True)]
         )
 
+    def shards(self) -> list[tuple[Any, NDArray[np.uint64]]]:
+        """Of each shard its tokens, a memory-mapped (T,) array, and where its documents end from its own start."""
+        return list(zip(self.tokens._shards, self.shard_document_ends, strict=True))
+
     def document_of(self, position: ArrayLike) -> NDArray[np.int64]:
         """The index of the document that holds the token at each position, of the same shape."""
         return np.searchsorted(self.document_ends, np.asarray(position), side="right")
@@ -90,20 +95,44 @@ def open_split(data: Path, split: Literal["train", "val"]) -> Split:
     return Split(split, Tokens(tokens), ends)
 
 
+def verify(data: Path, progress: Callable[[float, float], None] | None = None) -> int:
+    """Compare every file of a data folder with its sha256 in the manifest; returns how many bytes were read.
+
+    progress is told the bytes done and the bytes there are. Raises InputError for the first file that differs.
+    """
+    data = Path(data)
+    manifest = manifests.read(data)
+    expected = {manifests.TOKENIZER_FILE: manifest.tokenizer.sha256}
+    for shard in (*manifest.train.shards, *manifest.val.shards):
+        expected |= {shard.file: shard.sha256, shard.documents_file: shard.documents_sha256}
+        if shard.overlap_file is not None and shard.overlap_sha256 is not None:
+            expected[shard.overlap_file] = shard.overlap_sha256
+    for name in expected:
+        if not (data / name).is_file():
+            raise InputError(f"{data / name} is missing; {ADVICE}")
+    done, total = 0, sum((data / name).stat().st_size for name in expected)
+    for name, sha256 in expected.items():
+        if file_sha256(data / name) != sha256:
+            raise InputError(f"{data / name} is not what was written: its sha256 is not that of the manifest; {ADVICE}")
+        done += (data / name).stat().st_size
+        if progress:
+            progress(done, total)
+    return done
+
+
 def _mapped(path: Path, dtype: str, size: int) -> NDArray[Any]:
     """A memory-mapped (size,) array of a .npy file, whose bytes are counted before they are trusted."""
-    advice = "the folder was changed or copied in part: copy it again, or run talweg prepare again"
     if not path.is_file():
-        raise InputError(f"{path} is missing; {advice}")
+        raise InputError(f"{path} is missing; {ADVICE}")
     try:
         array: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError):
-        raise InputError(f"{path} is cut off or damaged; {advice}") from None
+        raise InputError(f"{path} is cut off or damaged; {ADVICE}") from None
     if array.dtype != np.dtype(dtype) or array.shape != (size,):
         found = f"{array.size:,} numbers of {array.dtype}"
-        raise InputError(f"{path} holds {found}, the manifest says {size:,} of {dtype}; {advice}")
+        raise InputError(f"{path} holds {found}, the manifest says {size:,} of {dtype}; {ADVICE}")
     if path.stat().st_size != array.offset + array.nbytes:
-        raise InputError(f"{path} goes on after its last number; {advice}")
+        raise InputError(f"{path} goes on after its last number; {ADVICE}")
     return array
 
 
@@ -133,6 +162,11 @@ class ShardWriter:
             self._append(tokens[begin : int(ends[last - 1])], ends[done:last] - begin)
             done = last
 
+    def begin(self, tokens: NDArray[Any]) -> None:
+        """The first (T,) tokens of a document that is not held whole; the next document of `add` is the rest of it."""
+        assert not tokens.size or int(tokens.max()) <= np.iinfo(self._dtype).max, "a token that does not fit"
+        self._write(tokens)
+
     def abandon(self) -> None:
         """Let go of a shard that will not be finished, as when the disk is full."""
         if self._file is not None:
@@ -141,14 +175,17 @@ class ShardWriter:
             self._file = None
 
     def _append(self, tokens: NDArray[Any], ends: NDArray[np.int64]) -> None:
+        self._ends.append((ends + self._tokens).astype(np.uint64))
+        self._write(tokens)
+        if self._tokens >= self._shard_tokens:
+            self.close()
+
+    def _write(self, tokens: NDArray[Any]) -> None:
         if self._file is None:
             self._file = (self._folder / self._file_name()).open("wb")
             self._header()
         self._file.write(np.ascontiguousarray(tokens, dtype=self._dtype).data)
-        self._ends.append((ends + self._tokens).astype(np.uint64))
         self._tokens += tokens.size
-        if self._tokens >= self._shard_tokens:
-            self.close()
 
     def close(self) -> None:
         """Finish the shard that is open, if one is."""
