@@ -74,6 +74,7 @@ class Split:
     name: str
     tokens: Tokens  # (T,) uint16 or uint32
     shard_document_ends: tuple[NDArray[np.uint64], ...]  # of each shard, from its own start
+    shard_overlap: tuple[NDArray[np.float32], ...] = ()  # of each shard; empty where it is not known
 
     @property
     def document_ends(self) -> NDArray[np.int64]:
@@ -85,6 +86,14 @@ class Split:
         return np.concatenate(
             [np.asarray(ends).astype(np.int64) + s for ends, s in zip(self.shard_document_ends, starts, strict=True)]
         )
+
+    @cached_property
+    def overlap(self) -> NDArray[np.float32] | None:
+        """(documents,) the share of each document's 13-grams that train holds, NaN for one of fewer than 13 tokens.
+
+        None where it was not looked for.
+        """
+        return np.concatenate(self.shard_overlap) if self.shard_overlap else None
 
     def document_of(self, position: ArrayLike) -> NDArray[np.int64]:
         """The index of the document that holds the token at each position, of the same shape."""
@@ -106,7 +115,9 @@ def open_split(data: Path, split: Literal["train", "val"]) -> Split:
     for shard, documents in zip(shards, ends, strict=True):
         if documents.size and int(documents[-1]) != shard.tokens:
             raise InputError(f"{data / shard.documents_file} belongs to other tokens; run talweg prepare again")
-    return Split(split, Tokens(tokens), ends)
+    known = all(shard.overlap_file for shard in shards)
+    overlap = [_mapped(data / (s.overlap_file or ""), "float32", s.documents) for s in shards if known]
+    return Split(split, Tokens(tokens), ends, tuple(overlap))
 
 
 def _mapped(path: Path, dtype: str, size: int) -> NDArray[Any]:
