@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from talweg.corpus.windows import Batch
 from talweg.train import hardware, start
 from talweg.train.config import Config, build
 from talweg.train.update import accumulate, apply
@@ -41,9 +41,9 @@ class RandomText:
     context: int
     vocabulary_size: int
 
-    def batch(self, first: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def batch(self, first: int, count: int) -> Batch:
         tokens = np.random.default_rng(first).integers(0, self.vocabulary_size, (count, self.context + 1))
-        return tokens[:, :-1], tokens[:, 1:]
+        return Batch(tokens[:, :-1], tokens[:, 1:], np.zeros((count, self.context), dtype=np.int64))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ Make = Callable[..., Config]
 
 @pytest.fixture
 def run(configured: Make) -> Path:
-    config = configured(run__name="a", run__steps=60, evaluation__every=60, optimizer__peak_lr=1e-2)
+    config = configured(run__name="a", run__steps=120, evaluation__every=120, optimizer__peak_lr=1e-2)
     list(train(config))
     return config.run.out / "a"
 

@@ -48,6 +48,23 @@ class Tokens:
         parts = [self._shards[i][max(first - self._starts[i], 0) : last - self._starts[i]] for i in range(begin, end)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def stretches(self, first: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(sum of size,) the tokens of many stretches, one after another. Each lies within one shard."""
+        shard = np.searchsorted(self._starts, first, side="right") - 1  # (stretches,)
+        order = np.argsort(shard, kind="stable")  # shard by shard, so that each is asked once
+        first, size, place = first[order], size[order], (np.cumsum(size) - size)[order]
+        done = np.cumsum(size) - size
+        index = np.arange(int(size.sum()))
+        source = np.repeat(first - self._starts[shard[order]] - done, size) + index
+        if len(self._shards) == 1:
+            return np.asarray(self._shards[0])[source].astype(np.int64)
+        target = np.repeat(place - done, size) + index
+        result = np.empty(index.size, dtype=np.int64)
+        for i in np.unique(shard).tolist():
+            here = slice(*np.append(done, index.size)[np.searchsorted(shard[order], [i, i + 1])].tolist())
+            result[target[here]] = np.asarray(self._shards[i])[source[here]]
+        return result
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self[:], dtype=dtype)
 
@@ -59,10 +76,14 @@ class Split:
     name: str
     tokens: Tokens  # (T,) uint16 or uint32
     shard_document_ends: tuple[NDArray[np.uint64], ...]  # of each shard, from its own start
+    shard_overlap: tuple[NDArray[np.float32], ...] = ()  # of each shard; empty where it is not known
 
-    @cached_property
+    @property
     def document_ends(self) -> NDArray[np.int64]:
-        """(documents,) ascending: document d is tokens[ends[d - 1] : ends[d]], its separator the last of them."""
+        """(documents,) ascending: document d is tokens[ends[d - 1] : ends[d]], its separator the last of them.
+
+        Made at each call and not kept: 8 bytes a document.
+        """
         starts = self.tokens._starts[:-1]
         return np.concatenate(
             [np.asarray(ends).astype(np.int64) + s for ends, s in zip(self.shard_document_ends, starts, strict=True)]
@@ -71,6 +92,14 @@ class Split:
     def shards(self) -> list[tuple[Any, NDArray[np.uint64]]]:
         """Of each shard its tokens, a memory-mapped (T,) array, and where its documents end from its own start."""
         return list(zip(self.tokens._shards, self.shard_document_ends, strict=True))
+
+    @cached_property
+    def overlap(self) -> NDArray[np.float32] | None:
+        """(documents,) the share of each document's 13-grams that train holds, NaN for one of fewer than 13 tokens.
+
+        None where it was not looked for.
+        """
+        return np.concatenate(self.shard_overlap) if self.shard_overlap else None
 
     def document_of(self, position: ArrayLike) -> NDArray[np.int64]:
         """The index of the document that holds the token at each position, of the same shape."""
@@ -92,7 +121,9 @@ def open_split(data: Path, split: Literal["train", "val"]) -> Split:
     for shard, documents in zip(shards, ends, strict=True):
         if documents.size and int(documents[-1]) != shard.tokens:
             raise InputError(f"{data / shard.documents_file} belongs to other tokens; run talweg prepare again")
-    return Split(split, Tokens(tokens), ends)
+    known = all(shard.overlap_file for shard in shards)
+    overlap = [_mapped(data / (s.overlap_file or ""), "float32", s.documents) for s in shards if known]
+    return Split(split, Tokens(tokens), ends, tuple(overlap))
 
 
 def verify(data: Path, progress: Callable[[float, float], None] | None = None) -> int:

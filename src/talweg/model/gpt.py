@@ -41,6 +41,7 @@ class Shape:
     tied_head: bool = True
     bias: bool = False
     dropout: float = 0.0
+    document_mask: bool = False  # whoever calls the model gives it the documents of the targets
 
 
 def _norm(shape: Shape) -> nn.Module:
@@ -72,29 +73,34 @@ class GPT(nn.Module):
             self.head.weight = self.embedding.weight
         self._initialise()
 
-    def features(self, tokens: Tensor) -> Tensor:
-        """tokens (B, S) -> what the head reads (B, S, D)."""
+    def features(self, tokens: Tensor, document: Tensor | None = None) -> Tensor:
+        """tokens (B, S) -> what the head reads (B, S, D).
+
+        document: (B, S) the document of each position's target: a position sees only those of its own, so that the
+        separator before a document is its beginning. None: the tokens are one document.
+        """
+        allowed = None if document is None else kernels.same_document(document)
         x = self.embedding(tokens)
         if self.positions is not None:
             x = x + self.positions.weight[: tokens.shape[1]]
         x = self.dropout(x.to(kernels.compute_dtype(x)))  # the residual stream: a cast at every norm costs 8 % more
         for block in self.blocks:
-            x = block(x)
+            x = block(x, allowed)
         return self.norm(x)  # type: ignore[no-any-return]
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, document: Tensor | None = None) -> Tensor:
         """tokens (B, S) -> logits (B, S, V)."""
-        return self.head(self.features(tokens))  # type: ignore[no-any-return]
+        return self.head(self.features(tokens, document))  # type: ignore[no-any-return]
 
-    def losses(self, tokens: Tensor, targets: Tensor) -> Tensor:
+    def losses(self, tokens: Tensor, targets: Tensor, document: Tensor | None = None) -> Tensor:
         """tokens, targets (B, S) -> nats of each token (B, S), in fp32; 0 where the target is negative."""
-        logits = self(tokens).float()
+        logits = self(tokens, document).float()
         flat = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction="none")
         return flat.view_as(targets)
 
-    def total_loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
+    def total_loss(self, tokens: Tensor, targets: Tensor, document: Tensor | None = None) -> Tensor:
         """tokens, targets (B, S) -> the sum of the nats of all tokens, for training. Targets are not negative."""
-        features = self.features(tokens).flatten(0, 1)
+        features = self.features(tokens, document).flatten(0, 1)
         return kernels.total_cross_entropy(features, self.head.weight, targets.flatten())
 
     def num_parameters(self) -> int:
@@ -128,8 +134,8 @@ class Block(nn.Module):
         self.feed_forward_norm = _norm(shape)
         self.feed_forward = FeedForward(shape)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attention(self.attention_norm(x))
+    def forward(self, x: Tensor, allowed: Tensor | None = None) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), allowed)
         return x + self.feed_forward(self.feed_forward_norm(x))  # type: ignore[no-any-return]
 
 
@@ -145,7 +151,8 @@ class Attention(nn.Module):
         if shape.positions == "rope":
             self.register_buffer("turn", rotation(shape.context, shape.width // shape.heads), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, allowed: Tensor | None = None) -> Tensor:
+        """allowed: (B, 1, S, S) which positions (the last axis) each may see; None: all that came before."""
         B, S, D = x.shape
         H = self.shape.heads
         qk, v = torch.split(self.qkv(x).view(B, S, 3 * H, D // H), [2 * H, H], dim=2)
@@ -156,7 +163,7 @@ class Attention(nn.Module):
             qk = kernels.rms_norm(qk)
         q, k = qk.transpose(1, 2).chunk(2, dim=1)
         v = v.transpose(1, 2)  # each B H S K
-        y = kernels.causal_attention(q, k, v, self.shape.dropout if self.training else 0.0)
+        y = kernels.causal_attention(q, k, v, self.shape.dropout if self.training else 0.0, allowed)
         return self.dropout(self.out(y.transpose(1, 2).reshape(B, S, D)))  # type: ignore[no-any-return]
 
 

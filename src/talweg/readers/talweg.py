@@ -20,6 +20,7 @@ COLUMNS: tuple[tuple[str, str, LossKind], ...] = (
     ("train_eval_loss", "train_eval_loss", "evaluation"),
     ("val_loss", "val_loss", "evaluation"),
     ("val_standard_error", "val_standard_error", "unknown"),
+    ("val_loss_clean", "val_loss_clean", "evaluation"),
     ("learning_rate", "lr", "unknown"),
     ("grad_norm", "grad_norm", "unknown"),
     ("seconds_per_step", "seconds_per_step", "unknown"),
@@ -94,7 +95,11 @@ def _facts(records: Iterable[dict[str, Any]], notes: list[str]) -> Facts:
     for record in records:
         stated = record.get("facts")
         if isinstance(stated, dict):
-            known = {name: value for name, value in stated.items() if name in FACT_NAMES}
+            known = {
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in stated.items()
+                if name in FACT_NAMES
+            }
             latest = Facts.stated(f"log.jsonl, start at step {record['step']:,}", **known).over(facts)
             if changed := sorted(name for name in latest.conflicts if name not in facts.conflicts):
                 notes.append(f"since the start at step {record['step']:,} other values hold for {', '.join(changed)}")

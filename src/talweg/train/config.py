@@ -55,6 +55,7 @@ class ModelConfig:
     tied_head: bool = True
     bias: bool = False
     dropout: float = 0.0
+    document_mask: bool = False  # attention within the document only; positions stay those of the window
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Axes: B windows in a forward pass, S positions of a window, T tokens evaluated.
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,18 +25,25 @@ class Text:
     inputs: NDArray[np.int64]  # (W, S)
     targets: NDArray[np.int64]  # (W, S); -1 beyond the end of the text
     document: NDArray[np.int64]  # (W, S) the document that the target belongs to
+    clean: NDArray[np.bool_] | None = None  # (W, S) that document has no hit in train; None: unknown, or all the same
 
     @property
     def num_tokens(self) -> int:
         return int((self.targets >= 0).sum())
 
+    @property
+    def clean_share(self) -> float | None:
+        """The share of the evaluated tokens whose document has no hit in train; None as `clean`."""
+        return None if self.clean is None else float(self.clean[self.targets >= 0].mean())
+
 
 @dataclass(frozen=True)
 class Loss:
-    """Nats per token, with the standard error over documents."""
+    """Nats per token, with the standard error over documents; the same of the documents without a hit in train."""
 
     value: float
     standard_error: float
+    clean: "Loss | None" = None
 
 
 def text(split: Split, context: int, num_tokens: int) -> Text:
@@ -54,23 +61,35 @@ def text(split: Split, context: int, num_tokens: int) -> Text:
         np.int64
     )
     document = np.searchsorted(np.asarray(split.document_ends), position[:, 1:], side="right")
-    return Text(tokens[:, :-1], np.where(inside[:, 1:], tokens[:, 1:], -1), document)
+    clean = None
+    if split.overlap is not None:
+        clean = ~(split.overlap > 0)[document]  # NaN, a document too short to have a 13-gram, is no hit
+        if np.unique(clean[inside[:, 1:]]).size < 2:  # without a hit or without a clean document nothing is compared
+            clean = None
+    return Text(tokens[:, :-1], np.where(inside[:, 1:], tokens[:, 1:], -1), document, clean)
 
 
 def evaluate(model: GPT, text: Text, device: str, precision: Callable[[], AbstractContextManager[object]]) -> Loss:
-    """Mean loss over all tokens of the text. Draws no random numbers, and leaves the model in training mode."""
+    """Mean loss over all tokens of the text, and where it is known which documents are clean, over theirs.
+
+    Draws no random numbers, and leaves the model in training mode.
+    """
+    arrays = (text.inputs, text.targets, *([text.document] if model.shape.document_mask else []))
     batch = max(LOGITS // (text.inputs.shape[1] * model.shape.vocabulary_size), 1)
     losses = []
     model.eval()
     with torch.inference_mode(), precision():
         for first in range(0, len(text.inputs), batch):
             rows = slice(first, first + batch)
-            inputs = torch.from_numpy(text.inputs[rows]).to(device, non_blocking=True)
-            targets = torch.from_numpy(text.targets[rows]).to(device, non_blocking=True)
-            losses.append(model.losses(inputs, targets).double().cpu().numpy())
+            tensors = (torch.from_numpy(array[rows]).to(device, non_blocking=True) for array in arrays)
+            losses.append(model.losses(*tensors).double().cpu().numpy())
     model.train()
-    counted = text.targets >= 0
-    return clustered_mean(np.concatenate(losses)[counted], text.document[counted])
+    loss, counted = np.concatenate(losses), text.targets >= 0
+    whole = clustered_mean(loss[counted], text.document[counted])
+    if text.clean is None:
+        return whole
+    counted = counted & text.clean
+    return replace(whole, clean=clustered_mean(loss[counted], text.document[counted]))
 
 
 def clustered_mean(loss: NDArray[np.float64], document: NDArray[np.int64]) -> Loss:

@@ -93,13 +93,18 @@ def _evaluation(plan: Plan, training: Training) -> Record:
     val = evaluate(training.model, plan.val, device, lambda: hardware.autocast(device, hard.precision))
     train = evaluate(training.model, plan.train, device, lambda: hardware.autocast(device, hard.precision))
     training.evaluated = training.step
-    return {
+    record: Record = {
         "step": training.step,
         "val_loss": val.value,
         "val_standard_error": val.standard_error,
         "val_bits_per_byte": bits_per_byte(val.value, plan.manifest.val.tokens, plan.manifest.val.bytes),
         "train_eval_loss": train.value,
     }
+    if val.clean:
+        record["val_loss_clean"] = val.clean.value
+        record["val_clean_standard_error"] = val.clean.standard_error
+        record["val_clean_share"] = plan.val.clean_share
+    return record
 
 
 def _save(plan: Plan, training: Training, log: Log) -> None:

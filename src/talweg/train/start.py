@@ -12,7 +12,7 @@ from talweg import __version__
 from talweg.corpus import manifest as manifests
 from talweg.corpus.manifest import Manifest
 from talweg.corpus.shards import open_split
-from talweg.corpus.windows import Windows
+from talweg.corpus.windows import ORDER, Windows
 from talweg.errors import InputError
 from talweg.files import write_text
 from talweg.model.gpt import GPT, Shape
@@ -125,6 +125,7 @@ def snapshot(plan: Plan, training: Training, log_bytes: int) -> checkpoints.Chec
         "talweg": __version__,
         "step": training.step,
         "tokens": training.tokens,
+        "order": ORDER,
         "cursor": training.cursor,
         "evaluated": training.evaluated,
         "log_bytes": log_bytes,
@@ -163,13 +164,28 @@ def facts(plan: Plan, model: GPT) -> dict[str, Any]:
         "dataset": str(config.data.path),
         "tokenizer": manifest.tokenizer.name,
         "bytes_per_token": manifest.bytes_per_token,
-        "unique_tokens": manifest.train.unique_tokens,
+        **_text_facts(manifest),
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _text_facts(manifest: Manifest) -> dict[str, Any]:
+    """What the manifest says of the text. `configs.manifest` reads the same from the file; a test holds them equal."""
+    train, overlap, quality = manifest.train, manifest.overlap, manifest.quality
+    total = sum(train.tokens_by_length)
+    return {
+        "unique_tokens": train.unique_tokens,
+        "train_tokens": train.tokens,
+        "near_unique_tokens": train.near_unique_tokens,
+        "largest_token_id": train.largest_token_id,
+        "tokens_by_length": [tokens / total for tokens in train.tokens_by_length] if total else None,
+        "val_overlap_share": overlap.ngrams_in_train / overlap.ngrams if overlap and overlap.ngrams else None,
+        "noisy_share": quality.noisy_bytes / quality.bytes if quality and quality.bytes else None,
         "val_tokens": manifest.val.tokens,
         "val_documents": manifest.val.documents,
         "unigram_nats": manifest.unigram_nats,
         "bigram_nats": manifest.bigram_nats,
     }
-    return {name: value for name, value in known.items() if value is not None}
 
 
 def _restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> list[str]:
@@ -183,6 +199,12 @@ def _restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> l
     for key in changed:
         if key.startswith("model.") and key != "model.dropout":
             raise InputError(f"{plan.folder} was begun with another model ({changed[key]}); give another run.name")
+    if state.get("order") != ORDER:
+        found = f"in the order {state['order']}" if "order" in state else "in an order without a name"
+        raise InputError(
+            f"{plan.folder} has read its text {found}, this version reads it in the order {ORDER}: finish the run with "
+            f"the version that began it (Talweg {state.get('talweg')}), or give another run.name"
+        )
     if state["tokenizer_sha256"] != plan.manifest.tokenizer.sha256:
         raise InputError(
             f"{plan.folder} was begun with another tokenizer than {plan.config.data.path} has; give another run.name"

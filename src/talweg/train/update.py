@@ -29,14 +29,14 @@ def accumulate(training: Training, config: Config, windows: Windows) -> float:
     """Gradients of the mean loss over all tokens of the step, in micro-batches; returns that loss in nats."""
     device, precision, micro_batch = config.hardware.device, config.hardware.precision, config.batch.micro_batch
     sequences = config.batch.tokens_per_step // config.model.context
-    inputs, targets = (torch.from_numpy(array) for array in windows.batch(training.cursor, sequences))  # (B, S) each
+    batch = windows.batch(training.cursor, sequences)
+    arrays = (batch.inputs, batch.targets, *([batch.document] if config.model.document_mask else []))
+    tensors = [torch.from_numpy(array) for array in arrays]  # (B, S) each
     total = torch.zeros((), device=device)
     for first in range(0, sequences, micro_batch or sequences):
         part = slice(first, first + (micro_batch or sequences))
         with hardware.autocast(device, precision):
-            loss = training.model.total_loss(
-                inputs[part].to(device, non_blocking=True), targets[part].to(device, non_blocking=True)
-            )
+            loss = training.model.total_loss(*(tensor[part].to(device, non_blocking=True) for tensor in tensors))
             loss = loss / config.batch.tokens_per_step
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
