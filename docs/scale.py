@@ -224,11 +224,11 @@ def _breaks(whole: Text, dump: Text, rates: dict[str, Any]) -> str:
         f"100 Gbit/s gives 12.5. Way out: fewer `--workers`, or parquet on several servers.",
         f"**Memory of the stages that see every document**: {_b(NODE_BYTES)} hold {_n(NODE_BYTES / worst)} documents "
         f"at {worst} bytes. One dump: {_b(worst * dump.documents)}. Way out, not built: cut the hashes by their first "
-        "bits into shards, each decided by itself (copies have the same hash, so they meet), and join near-duplicates by "
-        "the same union as the bands are.",
+        "bits into shards, each decided by itself (copies have the same hash, so they meet), and join near-duplicates "
+        "by the same union as the bands are.",
         f"**The plan**, at about {_n(most * ROW_GROUP)} documents: from there on every process needs more than a "
         f"minute to read plan.json. One dump: {dump.row_groups * plan['cpu_seconds']:.0f} s and "
-        f"{_b(dump.row_groups * plan['memory'])}. Way out, not built: a line for each task, and a worker reads its own.",
+        f"{_b(dump.row_groups * plan['memory'])}. Way out, not built: a line a task, read alone.",
         f"**What one core does alone**: deciding and publishing a dump take {_hours(cost['decide']):.1f} and "
         f"{_hours(cost['publish']):.1f} hours while the others wait. Way out: several dumps side by side.",
         f"**Looking**: what is missing is found by asking for each output, {_n(dump.tasks)} questions at each look for "
@@ -244,10 +244,9 @@ def _breaks(whole: Text, dump: Text, rates: dict[str, Any]) -> str:
 TESTED = """## What was tried here
 
 * The rates: {megabytes} MB of text, {documents} documents, {tasks} tasks, one process (m).
-* Engines, on chains of small tasks that do what stages do, with the same bytes as one process gives: 1, 2 and 3 local
-  workers; datatrove's local executor; Ray on three raylets of one machine, one killed with its workers in the middle;
-  Slurm 22.05 with one node, a job killed in the middle. Nothing ran on two machines, and no file system was shared by
-  more than one.
+* The whole preparation of 30,000 of these documents by every engine, with the same bytes in all data folders: 1, 2 and
+  3 local workers; datatrove's local executor; Ray on three raylets of one machine, one killed with its workers in the
+  middle; a Slurm 22.05 of one node. Nothing ran on two machines, and no file system was shared by more than one.
 * More than {megabytes} MB on more than two cores was never tried; stragglers, slow disks and lost nodes are in the 80 %
   that are assumed, and nowhere else."""
 
