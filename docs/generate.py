@@ -7,6 +7,7 @@ the pages; tests/test_docs.py compares what is written with what would be.
 import ast
 import contextlib
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -29,9 +30,21 @@ def pages() -> dict[Path, Callable[[], str]]:
         ROOT / "docs" / "configuration.md": configuration,
         ROOT / "docs" / "formats.md": formats,
         ROOT / "docs" / "data-format.md": data_format,
+        ROOT / "docs" / "scale.md": scale,
         ROOT / "ARCHITECTURE.md": architecture,
         ROOT / "README.md": readme,
     }
+
+
+def scale() -> str:
+    """A page with arithmetic of its own, which stands beside this file."""
+    path = ROOT / "docs" / "scale.py"
+    spec = importlib.util.spec_from_file_location("scale", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return str(module.page())
 
 
 def causes() -> str:

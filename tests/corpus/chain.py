@@ -2,7 +2,7 @@
 
 WORK/plan.json holds {"tasks": {stage: count}, "seconds": of each task, "faults": {"stage:index": fault}}. A task writes
 what a hash of all outputs of the stage before and its own name gives, and adds a line to WORK/executed first, so that
-runs of tasks can be counted. A fault strikes once, unless it is "input error".
+runs of tasks can be counted. A fault strikes once, but for "input error" and "always SIGKILL".
 """
 
 import hashlib
@@ -63,6 +63,8 @@ def _strike(work: Path, task: str) -> None:
     fault = _plan(work)["faults"].get(task)
     if fault == "input error":
         raise InputError(f"{task} is corrupt; leave it out")
+    if fault == "always SIGKILL":
+        os.kill(os.getpid(), signal.SIGKILL)
     struck = work / f"struck-{task}"
     if fault is None or struck.exists():
         return
@@ -79,6 +81,11 @@ def _strike(work: Path, task: str) -> None:
         raise type("Odd", (Exception,), {})("it cannot travel")
     else:
         os.kill(os.getpid(), signal.Signals[fault])
+
+
+def nodes(work: Path) -> list[str]:
+    """On which node each of `executed` was begun; empty where nodes have no names."""
+    return [line.split(" ")[1] for line in (work / "executed").read_text().splitlines()]
 
 
 def executed(work: Path) -> list[str]:

@@ -5,6 +5,7 @@ at the wrong moment that executor waits for ever, and a task that fails it repor
 """
 
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -44,12 +45,16 @@ def run(work: Path, *, workers: int | None, progress: Progress, chain: str = STA
 
 
 def _connect(ray: Any) -> None:
+    address = os.environ.get("RAY_ADDRESS", "")
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
+        if host and port.isdecimal():  # Ray itself takes five minutes to find out that nobody answers
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         ray.init(runtime_env={"env_vars": {"PYTHONPATH": python_path()}}, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        address = os.environ.get("RAY_ADDRESS", "on this machine")
+    except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise InputError(f"no Ray cluster answers at {address} ({reason}); start it, or set RAY_ADDRESS") from None
+        where = address or "this machine"
+        raise InputError(f"no Ray cluster answers at {where} ({reason}); start it, or set RAY_ADDRESS") from None
 
 
 def _spread(ray: Any, work: Path, stage: str, tasks: Sequence[int], workers: int | None, chain: str) -> Iterator[None]:
