@@ -9,12 +9,12 @@ from rich.text import Text
 from talweg.corpus.manifest import Manifest
 from talweg.corpus.quality.summary import Summary
 from talweg.corpus.show.figures import short
-from talweg.corpus.show.view import RuleRow, View, view
+from talweg.corpus.show.view import View, view
 
 LEAST_WIDTH, WIDEST = 40, 100
 INDENT, LABEL = 2, 17
-SHOWN_RULES = 12
-BAR, LEAST_BAR = 24, 8  # cells
+SHOWN_RULES = 8  # and every rule of noise that rejects something
+BAR, LEAST_BAR, COLUMN = 24, 8, 11  # cells
 
 
 def terminal(manifest: Manifest, quality: Summary, width: int = 80, color: bool = False) -> str:
@@ -27,11 +27,14 @@ def terminal(manifest: Manifest, quality: Summary, width: int = 80, color: bool 
         *_wrapped(Text(v.rest), room, 0),
         Text(),
     ]
+    values = max(len(figure.value) for figure in v.figures)
     for figure in v.figures:
-        lines += _row(figure.label, Text(figure.value, style="bold").append(f"  {figure.note}", style="not bold"), room)
+        value = Text(f"{figure.value:>{values}}", style="bold")
+        lines += _row(figure.label, value.append(f"  {figure.note}", style="not bold"), room)
     lines += _row("document bytes", Text(_spread(quality)), room)
     lines += _row("languages", Text(_languages(v)), room)
     lines += [Text(), *_rules(v, room)]
+    lines += _row("in force", Text(", ".join(v.in_force) or "no filter"), room)
     if v.silent:
         lines += _row("reject nothing", Text(f"{len(v.silent)} other rules", style="dim"), room)
     if v.not_judged:
@@ -55,28 +58,27 @@ def _languages(v: View) -> str:
 
 
 def _rules(v: View, room: int) -> list[Text]:
-    if not v.rules:
-        return _row("rules", Text("none rejects any document"), room)
-    shown = v.rules[:SHOWN_RULES]
-    names = max(len("a filter would drop"), *(len(row.rule.name) for row in shown))
-    bar = min(BAR, room - INDENT - names - 2 * 11 - 2)
-    head = f"{' ' * INDENT}{'a filter would drop':<{names}}{'documents':>11}{'text':>11}"
-    lines = [Text(head, style="dim")]
-    lines += [_rule(row, names, bar, shown[0].share) for row in shown]
-    if len(v.rules) > SHOWN_RULES:
-        rest = len(v.rules) - SHOWN_RULES
-        lines.append(Text(f"{' ' * INDENT}and {rest} more, each {v.rules[SHOWN_RULES].documents} or less", style="dim"))
-    active = [row.rule.name for row in v.rules if row.in_force]
-    return [*lines, *_row("in force", Text(", ".join(active) or "none", style="bold" if active else "dim"), room)]
+    shown = [row for place, row in enumerate(v.rules) if place < SHOWN_RULES or row.rule.noise]
+    names = max(len("a filter would drop"), *(len(row.rule.name) for row in shown), 0)
+    width = min(BAR, room - INDENT - names - 2 * COLUMN - 2)
+    largest = max([each.share for each in (*v.families, *shown)], default=0.0)
 
+    def line(name: str, documents: str, text: str, share: float, style: str, role: str) -> Text:
+        row = Text(" " * INDENT).append(f"{name:<{names}}", style=style).append(f"{documents:>{COLUMN}}{text:>{COLUMN}}")
+        return row.append("  " + blocks(share / largest, width), style=role) if share and width >= LEAST_BAR else row
 
-def _rule(row: RuleRow, names: int, bar: int, largest: float) -> Text:
-    style = "bold" if row.in_force else "default"
-    line = Text(" " * INDENT).append(f"{row.rule.name:<{names}}", style=style)
-    line.append(f"{row.documents:>11}{row.text:>11}")
-    if bar >= LEAST_BAR:
-        line.append("  " + blocks(row.share / largest, bar), style="red" if row.rule.noise else "yellow")
-    return line
+    lines = [Text(f"{' ' * INDENT}{'a filter would drop':<{names}}{'documents':>{COLUMN}}{'text':>{COLUMN}}", style="dim")]
+    for bar in v.families:
+        role = "red" if bar.label == "noise" else "yellow"
+        lines.append(line(bar.label, bar.text, bar.more, bar.share, "bold", role))
+    lines.append(Text())
+    for each in shown:
+        role = "red" if each.rule.noise else "yellow"
+        lines.append(line(each.rule.name, each.documents, each.text, each.share, "default", role))
+    if len(v.rules) > len(shown):
+        more = f"{len(v.rules) - len(shown)} other rules, each {v.rules[SHOWN_RULES].documents} or less"
+        lines.append(Text(f"{' ' * INDENT}{more}", style="dim"))
+    return [*lines, Text()]
 
 
 def blocks(share: float, width: int) -> str:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from talweg.corpus.manifest import Manifest, Overlap
-from talweg.corpus.quality.language import NOT_KNOWN
 from talweg.corpus.quality.rules import FAMILIES, RULES, Rule
 from talweg.corpus.quality.summary import Counted, Example, Summary
 from talweg.corpus.show.figures import count, percent, plain, size
@@ -36,9 +35,12 @@ class RuleRow:
 
 @dataclass(frozen=True)
 class Bar:
+    """A share of the whole with its name; `text` and `more` are it in words."""
+
     label: str
     share: float
     text: str
+    more: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ class View:
     headline: str
     rest: str
     figures: tuple[Figure, ...]
+    families: tuple[Bar, ...]  # what any rule of a family rejects: documents, and `more`: of the text
     rules: tuple[RuleRow, ...]  # those that reject something, the most documents first
+    in_force: tuple[str, ...]  # the filters that dropped documents
     silent: tuple[str, ...]  # rules that reject nothing
     not_judged: tuple[str, ...]  # rules whose measure is missing
     languages: tuple[Bar, ...]
@@ -71,7 +75,9 @@ def view(manifest: Manifest, quality: Summary) -> View:
         headline=f"{count(manifest.train.tokens)} tokens to train on, {count(manifest.val.tokens)} to validate on.",
         rest=_rest(manifest, quality),
         figures=_figures(manifest, quality),
+        families=_families(quality),
         rules=rules,
+        in_force=manifest.quality.filters if manifest.quality else (),
         silent=tuple(name for name, counted in quality.rules.items() if not counted.documents),
         not_judged=tuple(rule.name for rule in RULES if rule.name not in quality.rules),
         languages=_languages(quality),
@@ -177,6 +183,19 @@ def _rules(manifest: Manifest, quality: Summary) -> tuple[RuleRow, ...]:
     return tuple(sorted(rows, key=lambda row: -row.share))
 
 
+def _families(quality: Summary) -> tuple[Bar, ...]:
+    found = [(name, quality.families.get(name, Counted())) for name in ("gopher", "c4", "fineweb", "noise")]
+    return tuple(
+        Bar(
+            name,
+            c.documents / max(quality.documents, 1),
+            percent(c.documents, quality.documents),
+            percent(c.bytes, quality.bytes),
+        )
+        for name, c in found
+    )
+
+
 def _languages(quality: Summary) -> tuple[Bar, ...]:
     order = sorted(quality.languages.items(), key=lambda each: (-each[1].documents, each[0]))
     rest = order[SHOWN_LANGUAGES:]
@@ -230,6 +249,3 @@ def _facts(manifest: Manifest) -> tuple[tuple[str, str], ...]:
         *((("more inputs", f"{len(manifest.inputs) - 20:,}"),) if len(manifest.inputs) > 20 else ()),
     )
 
-
-def languages_known(v: View) -> bool:
-    return any(bar.label != NOT_KNOWN for bar in v.languages)
