@@ -98,6 +98,9 @@ RULES: tuple[Rule, ...] = (
     Rule("long_words", "long_words", "base64, hashes, sequences: words of over 40 letters", high=0.5, noise=True),
     Rule("incompressible", "compression", "random characters, encoded data", low=1.4, noise=True),
     Rule("repeats_itself", "compression", "the same passage again and again", high=6, noise=True),
+    Rule(
+        "repeats_passages", "duplicate_5gram_characters", "mostly passages that stood there before", high=0.7, noise=True
+    ),
     Rule("bytes_per_token", "bytes_per_token", "text that is foreign to GPT-2's tokenizer", low=2.8, noise=True),
 )
 NAMES = tuple(rule.name for rule in RULES)

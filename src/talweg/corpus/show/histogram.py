@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talweg.corpus.quality.rules import RULES, Rule
-from talweg.corpus.quality.summary import Summary, edges, quantile
+from talweg.corpus.quality.summary import COUNTS, RATIOS, SHARES, SMALL, Summary, edges, quantile
 from talweg.corpus.show.figures import percent, short
 
 WIDTH, HEIGHT = 300, 120
 LEFT, RIGHT, TOP, BOTTOM = 8, 8, 16, 20  # margins around the plane
-TICKS = 5
+TICKS = 6
+ROUND_EVERY = {COUNTS: 4, SHARES: 5, SMALL: 5, RATIOS: 8}  # edges from one round value to the next
 TITLES = {  # what is drawn, in this order
     "bytes": "bytes a document",
     "bytes_per_token": "bytes a token",
@@ -81,17 +82,14 @@ def _svg(title: str, counts: NDArray[np.int64], marks: tuple[float, ...], limits
 
 
 def _ticks(first: int, last: int, marks: tuple[float, ...]) -> list[int]:
-    """Which edges are named: about TICKS, round ones where there are any."""
+    """Which edges are named: at most TICKS round ones."""
+    natural = ROUND_EVERY.get(marks, 1)
     inside = range(first, min(last, len(marks) - 1) + 1)
-    every = max((last - first) // TICKS, 1)
-    for spacing in (4, 5, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64):
-        if spacing >= every:
-            every = spacing
-            break
-    if last - first <= TICKS + 3:
-        every = 2 if last - first > 4 else 1
-    offset = 1 if marks[0] < 1e-6 else 0  # of shares, edge 0 stands for zero
-    return [k for k in inside if (k - offset) % every == offset * 0 or (offset and k == 0)]
+    for every in (natural * times for times in (1, 2, 3, 4, 5, 6, 8, 10)):
+        named = [k for k in inside if k % every == 0]
+        if len(named) <= TICKS:
+            return named
+    return named[:: len(named) // TICKS + 1]
 
 
 def _tick(k: int, first: int, last: int, width: float, marks: tuple[float, ...]) -> str:

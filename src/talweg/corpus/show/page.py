@@ -135,11 +135,14 @@ def _bar_rows(bars: Iterable[Bar]) -> str:
     largest = max((bar.share for bar in bars), default=0.0) or 1.0
     rows = "".join(
         f'<div class="{"noise" if bar.label == "noise" else "plain"}"><span class="name">{escape(bar.label)}</span>'
-        f'<span class="track">{_bar(bar.share / largest)}</span><span class="value">{escape(bar.text)}'
-        f"{f' <span class="soft small">{escape(bar.more)}</span>' if bar.more else ''}</span></div>"
+        f'<span class="track">{_bar(bar.share / largest)}</span><span class="value">{escape(bar.text)}{_more(bar)}</span></div>'
         for bar in bars
     )
     return f'<div class="shares">{rows}</div>'
+
+
+def _more(bar: Bar) -> str:
+    return f' <span class="soft small">{escape(bar.more)}</span>' if bar.more else ""
 
 
 def _bar(share: float) -> str:

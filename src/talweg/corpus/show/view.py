@@ -158,7 +158,7 @@ def _overlap(o: Overlap | None, documents: int) -> Figure:
     return Figure(
         "overlap",
         percent(o.documents, documents),
-        f"of validation documents share {o.ngram} tokens in a row; {count(o.heavy_documents)} more than a fifth",
+        f"of validation documents share {o.ngram} tokens in a row; more than a fifth of theirs: {count(o.heavy_documents)}",
     )
 
 
