@@ -85,7 +85,8 @@ def _letterless(layout: Layout) -> Index:
     letters = ((text | np.uint8(0x20)) - np.uint8(ord("a")) < 26) | (text >= 0x80)
     candidates = np.flatnonzero(~letters[layout.word_starts] & ~letters[layout.word_ends - 1])
     starts, ends = layout.word_starts[candidates], layout.word_ends[candidates]
-    others = np.flatnonzero(~letters & (text > 32))
+    white = (text == ord(" ")) | (text - np.uint8(9) < 5)
+    others = np.flatnonzero(~(letters | white))
     within = np.searchsorted(others, ends) - np.searchsorted(others, starts)
     return layout.count(starts[within == ends - starts])
 
