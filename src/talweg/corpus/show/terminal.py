@@ -14,6 +14,8 @@ from talweg.corpus.show.view import View, view
 LEAST_WIDTH, WIDEST = 40, 100
 INDENT, LABEL = 2, 17
 SHOWN_RULES = 8  # and every rule of noise that rejects something
+HEAD = "a filter would drop"
+NARROW = 58
 BAR, LEAST_BAR, COLUMN = 24, 8, 11  # cells
 
 
@@ -59,15 +61,20 @@ def _languages(v: View) -> str:
 
 def _rules(v: View, room: int) -> list[Text]:
     shown = [row for place, row in enumerate(v.rules) if place < SHOWN_RULES or row.rule.noise]
-    names = max(len("a filter would drop"), *(len(row.rule.name) for row in shown), 0)
-    width = min(BAR, room - INDENT - names - 2 * COLUMN - 2)
+    texts = 1 if room >= NARROW else 0  # a narrow screen has no room for the share of the text
+    names = max(len(HEAD), *(len(row.rule.name) for row in shown), 0)
+    names = min(names, room - INDENT - COLUMN * (1 + texts))
+    width = min(BAR, room - INDENT - names - COLUMN * (1 + texts) - 2)
     largest = max([each.share for each in (*v.families, *shown)], default=0.0)
 
     def line(name: str, documents: str, text: str, share: float, style: str, role: str) -> Text:
-        row = Text(" " * INDENT).append(f"{name:<{names}}", style=style).append(f"{documents:>{COLUMN}}{text:>{COLUMN}}")
+        name = name if len(name) <= names else name[: names - 1] + "…"
+        row = Text(" " * INDENT).append(f"{name:<{names}}", style=style)
+        row.append(f"{documents:>{COLUMN}}" + f"{text:>{COLUMN}}" * texts)
         return row.append("  " + blocks(share / largest, width), style=role) if share and width >= LEAST_BAR else row
 
-    lines = [Text(f"{' ' * INDENT}{'a filter would drop':<{names}}{'documents':>{COLUMN}}{'text':>{COLUMN}}", style="dim")]
+    lines = [line(HEAD, "documents", "text", 0.0, "default", "default")]
+    lines[0].stylize("dim")
     for bar in v.families:
         role = "red" if bar.label == "noise" else "yellow"
         lines.append(line(bar.label, bar.text, bar.more, bar.share, "bold", role))
