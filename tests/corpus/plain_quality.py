@@ -113,7 +113,11 @@ def of_repetition(text: str) -> dict[str, float]:
         grams = Counter(tuple(words[k : k + n]) for k in range(len(words) - n + 1))
         most = max(grams.values(), default=0)
         longest = max(
-            (spans[k + n - 1][1] - spans[k][0] for k in range(len(words) - n + 1) if grams[tuple(words[k : k + n])] == most),
+            (
+                spans[k + n - 1][1] - spans[k][0]
+                for k in range(len(words) - n + 1)
+                if grams[tuple(words[k : k + n])] == most
+            ),
             default=0,
         )
         found[f"top_{n}gram_characters"] = min(share(most * longest, len(data)), 1.0) if most > 1 else 0.0

@@ -44,8 +44,39 @@ def agree(texts: list[str]) -> None:
 
 
 def at_random(rng: np.random.Generator) -> str:
-    pieces = ["the", "of", "a", "be", "end.", "why?", "x1", "42", "…", "...", "#", "-", "\n", "\n", "\n\n", "\r\n", " ", "é"]
-    pieces += ["’", "Ã©", "â€™", "日本", "。", "\ufffd", "\x02", "\u0085", "{", "javascript", "the cat sat on the mat today, he said"]
+    pieces = [
+        "the",
+        "of",
+        "a",
+        "be",
+        "end.",
+        "why?",
+        "x1",
+        "42",
+        "…",
+        "...",
+        "#",
+        "-",
+        "\n",
+        "\n",
+        "\n\n",
+        "\r\n",
+        " ",
+        "é",
+    ]
+    pieces += [
+        "’",
+        "Ã©",
+        "â€™",
+        "日本",
+        "。",
+        "\ufffd",
+        "\x02",
+        "\u0085",
+        "{",
+        "javascript",
+        "the cat sat on the mat today, he said",
+    ]
     drawn = rng.choice(len(pieces), size=rng.integers(0, 80), p=rng.dirichlet(np.full(len(pieces), 0.4)))
     return "".join(pieces[k] + (" " if rng.random() < 0.7 else "") for k in drawn)
 
@@ -79,7 +110,10 @@ def test_a_document_does_not_depend_on_its_neighbours_or_on_where_the_batch_begi
     rng = np.random.default_rng(2)
     texts = [at_random(rng) * 4 for _ in range(40)]
     together = measured(texts)
-    data, ends = np.frombuffer("".join(texts).encode(), dtype=np.uint8), np.cumsum([0, *(len(t.encode()) for t in texts)])
+    data, ends = (
+        np.frombuffer("".join(texts).encode(), dtype=np.uint8),
+        np.cumsum([0, *(len(t.encode()) for t in texts)]),
+    )
     inside = measure(data, ends[7:19])
     given = measure(data, ends[7:19], words(data, ends[7:19]))
     for name, values in together.items():

@@ -110,5 +110,7 @@ def test_filters_are_chosen_by_name_and_by_family() -> None:
 
 
 def test_a_filter_that_is_not_known_is_refused() -> None:
-    with pytest.raises(InputError, match=r"^gophers is no filter; give a family \(gopher, c4, fineweb, noise\) or a rule: "):
+    with pytest.raises(
+        InputError, match=r"^gophers is no filter; give a family \(gopher, c4, fineweb, noise\) or a rule: "
+    ):
         chosen(["gophers"])

@@ -71,7 +71,9 @@ def test_counts_of_rules_and_languages() -> None:
         assert summary.rules[rule.name].bytes == sum(n for n, hit in zip(sizes, found[:, column], strict=True) if hit)
     noise = [any(hit and rule.noise for hit, rule in zip(row, RULES, strict=True)) for row in found]
     assert summary.families["noise"].documents == sum(noise) > 0
-    gopher = [any(hit and rule.name.startswith("gopher") for hit, rule in zip(row, RULES, strict=True)) for row in found]
+    gopher = [
+        any(hit and rule.name.startswith("gopher") for hit, rule in zip(row, RULES, strict=True)) for row in found
+    ]
     assert summary.families["gopher"].documents == sum(gopher)
     assert (summary.languages["en"].documents, summary.languages["de"].documents) == (40, 20)
     assert summary.languages["de"].bytes == sum(sizes[1::3])
@@ -90,7 +92,9 @@ def test_quantiles_are_true_to_the_width_of_a_bin() -> None:
 
 
 def test_a_quantile_by_hand() -> None:
-    summary = Summary(histograms={"end_punctuation": np.array([2, 0, 0, 4] + [0] * 48)})  # two zeros, four of .04 to .06
+    summary = Summary(
+        histograms={"end_punctuation": np.array([2, 0, 0, 4] + [0] * 48)}
+    )  # two zeros, four of .04 to .06
     assert summary.quantile("end_punctuation", 0.2) == 0
     assert summary.quantile("end_punctuation", 0.5) == pytest.approx(0.045)
 

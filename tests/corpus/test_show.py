@@ -30,9 +30,7 @@ MANIFEST = Manifest(
     dtype="uint16",
     seed=0,
     split=SplitFacts("whole groups at random", "source", 0.01, 812, 9, 3, 14),
-    train=side(
-        29_500_000, 37_000, near_unique_tokens=29_000_000, tokens_by_length=(0, 0, 0, 500_000, 0, 29_000_000)
-    ),
+    train=side(29_500_000, 37_000, near_unique_tokens=29_000_000, tokens_by_length=(0, 0, 0, 500_000, 0, 29_000_000)),
     val=side(271_300, 420),
     unigram_nats=7.213,
     bigram_nats=4.871,
@@ -147,7 +145,14 @@ def test_the_page_is_whole_and_escapes_everything(manifest: Manifest) -> None:
 
 def test_the_page_has_every_part() -> None:
     html = page(MANIFEST, SUMMARY)
-    for title in ("Before you trust it", "What the filters would drop", "Rule by rule", "Measures", "Lengths", "Languages"):
+    for title in (
+        "Before you trust it",
+        "What the filters would drop",
+        "Rule by rule",
+        "Measures",
+        "Lengths",
+        "Languages",
+    ):
         assert f"<h2>{title}" in html
     assert "In force: mojibake." in html
     assert "&lt;x&gt;" in html  # a language of that name

@@ -80,7 +80,7 @@ def _mojibake(leads: Index, code: NDArray[np.uint16], width: Index) -> Index:
 
 
 def _letterless(layout: Layout) -> Index:
-    """(D,) words without a letter: of digits and ASCII punctuation alone. Whatever is beyond ASCII counts as a letter."""
+    """(D,) words without a letter: of digits and ASCII punctuation alone; what is beyond ASCII is a letter."""
     text = layout.text
     letters = ((text | np.uint8(0x20)) - np.uint8(ord("a")) < 26) | (text >= 0x80)
     candidates = np.flatnonzero(~letters[layout.word_starts] & ~letters[layout.word_ends - 1])

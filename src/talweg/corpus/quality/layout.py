@@ -52,7 +52,8 @@ class Layout:
         return np.diff(np.searchsorted(positions, self.bounds + 1))
 
     def sum_over_lines(self, values: NDArray[np.generic]) -> Shares:
-        return np.bincount(self.line_document, weights=values, minlength=self.documents)
+        weights = values.astype(np.float64)
+        return np.bincount(self.line_document, weights=weights, minlength=self.documents).astype(np.float64)
 
     def sum_over_words(self, values: Index) -> Index:
         total = np.concatenate([[0], np.cumsum(values)])
@@ -62,7 +63,8 @@ class Layout:
 
 def share(part: NDArray[np.generic], whole: NDArray[np.generic]) -> Shares:
     """part / whole; 0 where there is nothing to take a share of."""
-    return np.divide(part, whole, out=np.zeros(part.shape), where=np.asarray(whole) > 0)
+    total = np.asarray(whole, dtype=np.float64)
+    return np.asarray(np.divide(part, total, out=np.zeros(part.shape), where=total > 0), dtype=np.float64)
 
 
 def laid_out(data: Bytes, ends: Index) -> Layout:

@@ -64,7 +64,7 @@ def _three(text: NDArray[np.uint8], at: Index) -> NDArray[np.uint32]:
     at = np.maximum(at, 0)
     last = text.size - 1
     parts = [text[np.minimum(at + place, last)].astype(np.uint32) for place in range(3)]
-    return parts[0] << 16 | parts[1] << 8 | parts[2]
+    return np.asarray(parts[0] << 16 | parts[1] << 8 | parts[2], dtype=np.uint32)
 
 
 def _repeated(layout: Layout) -> dict[str, Shares]:

@@ -35,7 +35,7 @@ def compression(data: NDArray[np.uint8], ends: NDArray[np.int64]) -> Shares:
     """Bytes over compressed bytes; NaN under COMPRESSED_FROM bytes. One call of the library for each document."""
     import pyarrow as pa
 
-    codec, buffer = pa.Codec("zstd", ZSTD_LEVEL), memoryview(np.ascontiguousarray(data))
+    codec, buffer = pa.Codec("zstd", ZSTD_LEVEL), np.ascontiguousarray(data)
     ratio = np.full(ends.size - 1, np.nan)
     for d in np.flatnonzero(np.diff(ends) >= COMPRESSED_FROM):
         begin, end = int(ends[d]), min(int(ends[d + 1]), int(ends[d]) + COMPRESSED_BYTES)

@@ -1,7 +1,7 @@
 """Measures of repeated wording, and of the commonest English words, over the words that near-duplicates are found by.
 
 Top n-gram characters: the share of the bytes in the most frequent n words in a row, which occur at least twice; of
-several that are equally frequent, the longest. Gopher's rules (Rae et al. 2021, table A1) for n of 2 to 4.
+several that are equally frequent, the longest. Gopher's rules (Rae et al. 2021, appendix A) for n of 2 to 4.
 
 Duplicate n-gram characters: the share of the bytes that lie in a second or later occurrence of n words in a row.
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from talweg.corpus.draw import mixed
 from talweg.corpus.quality.layout import Index, Shares, share
-from talweg.corpus.words import ODD, Words, ngrams
+from talweg.corpus.words import Words, ngrams
 from talweg.corpus.words import words as find_words
 
 TOP = (2, 3, 4)
@@ -63,7 +63,7 @@ class Repeated:
     """The n-grams that occur at least twice in their document: R occurrences, in the order of the text."""
 
     at: Index  # (R,) the first word of each occurrence
-    kind: Index  # (R,) equal for equal n-grams of one document
+    kind: NDArray[np.int32]  # (R,) equal for equal n-grams of one document
     again: NDArray[np.bool_]  # (R,) whether it is the second or a later one
 
 

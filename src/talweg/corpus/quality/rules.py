@@ -4,9 +4,8 @@ A rule rejects what lies below `low` or above `high`; a measure that is NaN, or 
 Rules of style (short lines, braces) say that a text is unlike the prose they were made for. Those marked as noise
 say that it is hardly text: no model should learn it.
 
-Sources: Gopher: Rae et al. 2021, table A1 and section A.1.1. C4: Raffel et al. 2020, section 2.2. FineWeb: Penedo et al.
-2024, with the thresholds of its published code. What is ours has its rates on clean manuals and on planted damage in
-notes/quality.md.
+Sources: Gopher: Rae et al. 2021, appendix A. C4: Raffel et al. 2020, section 2.2. FineWeb: Penedo et al. 2024, with the
+thresholds of its published code. What is ours has its rates on clean manuals and on planted damage in notes/quality.md.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -93,13 +92,19 @@ RULES: tuple[Rule, ...] = (
     Rule("fineweb_newlines", "newlines_per_word", "lists of single words", high=0.3),
     Rule("fineweb_english", "english", "text that is not surely English", low=0.65),
     Rule("mojibake", "mojibake", "UTF-8 that was decoded as something else", high=0.002, noise=True),
-    Rule("replacement_characters", "replacement_characters", "bytes lost in decoding, as U+FFFD", high=0.002, noise=True),
+    Rule(
+        "replacement_characters", "replacement_characters", "bytes lost in decoding, as U+FFFD", high=0.002, noise=True
+    ),
     Rule("control_characters", "control_characters", "binary data or terminal codes", high=0.002, noise=True),
     Rule("long_words", "long_words", "base64, hashes, sequences: words of over 40 letters", high=0.5, noise=True),
     Rule("incompressible", "compression", "random characters, encoded data", low=1.4, noise=True),
     Rule("repeats_itself", "compression", "the same passage again and again", high=6, noise=True),
     Rule(
-        "repeats_passages", "duplicate_5gram_characters", "mostly passages that stood there before", high=0.7, noise=True
+        "repeats_passages",
+        "duplicate_5gram_characters",
+        "mostly passages that stood there before",
+        high=0.7,
+        noise=True,
     ),
     Rule("bytes_per_token", "bytes_per_token", "text that is foreign to GPT-2's tokenizer", low=2.8, noise=True),
 )

@@ -95,12 +95,14 @@ class Summary:
             if rule.measure in measures:
                 self.rules.setdefault(rule.name, Counted()).add(found[:, column], num_bytes)
         for family in FAMILIES:
-            mine = found[:, [rule.family == family for rule in RULES]].any(axis=1)
+            mine = np.asarray(found[:, [rule.family == family for rule in RULES]].any(axis=1))
             self.families.setdefault(family, Counted()).add(mine, num_bytes)
         self.families.setdefault("noise", Counted()).add(noisy(found), num_bytes)
         names = np.array(languages if languages is not None else [NOT_KNOWN] * num_bytes.size, dtype=object)
         for name in set(names.tolist()):
-            self.languages.setdefault(str(name or NOT_KNOWN), Counted()).add(names == name, num_bytes)
+            self.languages.setdefault(str(name or NOT_KNOWN), Counted()).add(
+                np.asarray(names == name, dtype=bool), num_bytes
+            )
         self._show(measures, found, data, ends)
         return found
 
@@ -117,7 +119,9 @@ class Summary:
             return
         heads = {int(d): data[ends[d] : min(ends[d + 1], ends[d] + EXAMPLE_BYTES)].tobytes() for d in at}
         size = {d: int(ends[d + 1] - ends[d]) for d in heads}
-        hashes = {d: blake2b(head + size[d].to_bytes(8, "little"), digest_size=8).hexdigest() for d, head in heads.items()}
+        hashes = {
+            d: blake2b(head + size[d].to_bytes(8, "little"), digest_size=8).hexdigest() for d, head in heads.items()
+        }
         by_hash = np.array(sorted(heads, key=lambda d: hashes[d]))
         for column, rule in enumerate(RULES):
             kept = self.examples.setdefault(rule.name, []) if found[:, column].any() else []
@@ -152,7 +156,8 @@ class Summary:
 
     def shorter(self, num_bytes: int) -> int:
         """Documents of less than so many bytes; exact, a power of two is an edge."""
-        assert num_bytes & (num_bytes - 1) == 0 and num_bytes
+        assert num_bytes in COUNTS
+        assert num_bytes & (num_bytes - 1) == 0
         counts = self.histograms.get("bytes")
         return 0 if counts is None else int(counts[: edges("bytes").index(float(num_bytes)) + 1].sum())
 
@@ -193,7 +198,8 @@ class Summary:
         """Raises InputError for what `to_json` did not write."""
         if value.get("format") != FORMAT:
             raise InputError(
-                f'the quality report has the format {value.get("format")!r}; needed "{FORMAT}": run talweg prepare again'
+                f'the quality report has the format {value.get("format")!r}; needed "{FORMAT}": '
+                "run talweg prepare again"
             )
         rules = value["rules"]
         return cls(
@@ -203,7 +209,9 @@ class Summary:
             rules={rule["name"]: Counted(rule["documents"], rule["bytes"]) for rule in rules},
             families={name: Counted(**each) for name, each in value["families"].items()},
             languages={name: Counted(**each) for name, each in value["languages"].items()},
-            examples={rule["name"]: [Example(**each) for each in rule["examples"]] for rule in rules if rule["examples"]},
+            examples={
+                rule["name"]: [Example(**each) for each in rule["examples"]] for rule in rules if rule["examples"]
+            },
         )
 
 

@@ -78,7 +78,8 @@ def _svg(title: str, counts: NDArray[np.int64], marks: tuple[float, ...], limits
             parts.append(f'<rect x="{x:.1f}" y="{floor - tall:.1f}" width="{wide:.1f}" height="{tall:.1f}"/>')
     parts += [_tick(k, first, last, width, marks) for k in _ticks(first, last, marks)]
     parts += [_limit(rule, at, first, last, width, marks) for rule, at in limits]
-    return f'<svg class="bars" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
+    head = f'<svg class="bars" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
+    return f"{head}{''.join(parts)}</svg>"
 
 
 def _ticks(first: int, last: int, marks: tuple[float, ...]) -> list[int]:
@@ -107,4 +108,5 @@ def _limit(rule: Rule, at: float, first: int, last: int, width: float, marks: tu
         return ""
     x, kind = LEFT + width * (place - first), "limit noise" if rule.noise else "limit"
     name = escape(f"{rule.name}: {rule.threshold}")
-    return f'<line class="{kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 8}" y2="{HEIGHT - BOTTOM}"><title>{name}</title></line>'
+    where = f'x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 8}" y2="{HEIGHT - BOTTOM}"'
+    return f'<line class="{kind}" {where}><title>{name}</title></line>'

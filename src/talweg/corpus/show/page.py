@@ -17,8 +17,9 @@ from talweg.corpus.show.view import Bar, Figure, RuleRow, View, view
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 STYLE_SHEETS = ("report/page.css", "corpus/show/corpus.css")
 METHOD = (
-    "Documents, bytes, tokens and what each rule would drop are counted on everything. Medians are read from histograms "
-    "and are true to the width of a bin. Examples are drawn by a hash of the text, so the same ones come back each time."
+    "Documents, bytes, tokens and what each rule would drop are counted on everything. Medians are read from "
+    "histograms and are true to the width of a bin. Examples are drawn by a hash of the text: a second report shows "
+    "the same ones."
 )
 
 
@@ -76,7 +77,11 @@ def _warnings(v: View) -> str:
 
 
 def _families(v: View) -> str:
-    force = f"In force: {', '.join(v.in_force)}." if v.in_force else "No filter was in force; nothing was dropped by a rule."
+    force = (
+        f"In force: {', '.join(v.in_force)}."
+        if v.in_force
+        else "No filter was in force; nothing was dropped by a rule."
+    )
     bars = _bar_rows(Bar(bar.label, bar.share, bar.text, f"{bar.more} of the text") for bar in v.families)
     return _section(
         "What the filters would drop", f'{bars}<p class="soft small">{escape(force)}</p>', "share of the documents"
@@ -105,7 +110,8 @@ def _rule(row: RuleRow) -> str:
         f"<span><code>{escape(rule.name)}</code>{marks}</span>"
         f'<span class="says">{escape(rule.says)} <span class="soft small">{escape(source)}: '
         f"{escape(rule.threshold)}</span></span>"
-        f'<span class="share"><b>{escape(row.documents)}</b> <span class="soft small">{escape(row.text)} of the text</span>'
+        f'<span class="share"><b>{escape(row.documents)}</b> '
+        f'<span class="soft small">{escape(row.text)} of the text</span>'
         f'<span class="track"><span class="bar" style="width:{width}"></span></span></span>'
     )
     examples = "".join(
@@ -135,7 +141,8 @@ def _bar_rows(bars: Iterable[Bar]) -> str:
     largest = max((bar.share for bar in bars), default=0.0) or 1.0
     rows = "".join(
         f'<div class="{"noise" if bar.label == "noise" else "plain"}"><span class="name">{escape(bar.label)}</span>'
-        f'<span class="track">{_bar(bar.share / largest)}</span><span class="value">{escape(bar.text)}{_more(bar)}</span></div>'
+        f'<span class="track">{_bar(bar.share / largest)}</span>'
+        f'<span class="value">{escape(bar.text)}{_more(bar)}</span></div>'
         for bar in bars
     )
     return f'<div class="shares">{rows}</div>'

@@ -65,7 +65,7 @@ def _rules(v: View, room: int) -> list[Text]:
     names = max(len(HEAD), *(len(row.rule.name) for row in shown), 0)
     names = min(names, room - INDENT - COLUMN * (1 + texts))
     width = min(BAR, room - INDENT - names - COLUMN * (1 + texts) - 2)
-    largest = max([each.share for each in (*v.families, *shown)], default=0.0)
+    largest = max((*(bar.share for bar in v.families), *(row.share for row in shown)), default=0.0)
 
     def line(name: str, documents: str, text: str, share: float, style: str, role: str) -> Text:
         name = name if len(name) <= names else name[: names - 1] + "…"

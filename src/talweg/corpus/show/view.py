@@ -129,7 +129,9 @@ def _figures(manifest: Manifest, quality: Summary) -> tuple[Figure, ...]:
         Figure("validation", count(val.tokens), f"tokens in {count(val.documents)} documents"),
         Figure("unique", count(unique), f"training tokens {kind}"),
         Figure("bytes per token", f"{manifest.bytes_per_token:.2f}", "of the training text"),
-        Figure("entropy", f"{manifest.unigram_nats:.2f}", f"nats a token; {manifest.bigram_nats:.2f} after the one before"),
+        Figure(
+            "entropy", f"{manifest.unigram_nats:.2f}", f"nats a token; {manifest.bigram_nats:.2f} after the one before"
+        ),
         _duplicates(manifest, quality),
         _overlap(manifest.overlap, val.documents),
         Figure(
@@ -147,9 +149,7 @@ def _duplicates(manifest: Manifest, quality: Summary) -> Figure:
     near = "near ones not looked for" if d.near_documents is None else f"{count(d.near_documents)} near"
     number = d.exact_documents + (d.near_documents or 0)
     kept = "kept" if d.dedup == "off" else "near and exact left out" if d.dedup == "near" else "exact left out"
-    return Figure(
-        "duplicates", percent(number, quality.documents), f"{count(d.exact_documents)} exact, {near}; {kept}"
-    )
+    return Figure("duplicates", percent(number, quality.documents), f"{count(d.exact_documents)} exact, {near}; {kept}")
 
 
 def _overlap(o: Overlap | None, documents: int) -> Figure:
@@ -158,7 +158,8 @@ def _overlap(o: Overlap | None, documents: int) -> Figure:
     return Figure(
         "overlap",
         percent(o.documents, documents),
-        f"of validation documents share {o.ngram} tokens in a row; more than a fifth of theirs: {count(o.heavy_documents)}",
+        f"of validation documents share {o.ngram} tokens in a row; more than a fifth of theirs: "
+        f"{count(o.heavy_documents)}",
     )
 
 
@@ -248,4 +249,3 @@ def _facts(manifest: Manifest) -> tuple[tuple[str, str], ...]:
         *((plain(each.path), f"{count(each.rows)} rows, {size(each.bytes)}") for each in manifest.inputs[:20]),
         *((("more inputs", f"{len(manifest.inputs) - 20:,}"),) if len(manifest.inputs) > 20 else ()),
     )
-
