@@ -11,6 +11,7 @@ through in full, and each longer n-gram among the repetitions of those one word 
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +24,15 @@ from talweg.corpus.words import words as find_words
 TOP = (2, 3, 4)
 DUPLICATE = (5, 6, 7, 8, 9, 10)
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")  # Gopher's
-SLOTS = 4  # of a table, for each key
+SLOTS = 2  # of a table, for each key
+BLOCK = 1 << 15  # pairs of words, and no fewer than a document
 
 
 def repetition(words: Words, num_bytes: Index) -> dict[str, Shares]:
     """num_bytes (D,): of each document."""
     measures = _stop_words(words, num_bytes.size)
     hashes, first = ngrams(words, 2)
-    repeated = _grouped(hashes ^ mixed(words.document[first].astype(np.uint64)), first)
+    repeated = _grouped(_first_of_document(hashes, words.document[first]), first)
     for n in range(2, max(DUPLICATE) + 1):
         if n in TOP:
             measures[f"top_{n}gram_characters"] = _top(repeated, words, n, num_bytes)
@@ -63,46 +65,52 @@ class Repeated:
     """The n-grams that occur at least twice in their document: R occurrences, in the order of the text."""
 
     at: Index  # (R,) the first word of each occurrence
-    kind: NDArray[np.int32]  # (R,) equal for equal n-grams of one document
+    kind: Index  # (R,) equal for equal n-grams of one document
     again: NDArray[np.bool_]  # (R,) whether it is the second or a later one
 
 
-def _grouped(keys: NDArray[np.uint64], at: Index) -> Repeated:
-    """The occurrences whose key occurs at least twice. keys: well mixed; at: ascending."""
-    first = _first_equal(keys)
-    repeated = np.flatnonzero(np.bincount(first, minlength=1)[first] > 1)
-    kind = first[repeated]
+def _grouped(first: Index, at: Index) -> Repeated:
+    """The occurrences that have an equal. first: for each the place of the first equal one; at: ascending."""
+    repeated = np.flatnonzero(np.bincount(first, minlength=1).take(first) > 1)
+    kind = first.take(repeated)
     return Repeated(at[repeated], kind, kind != repeated)
 
 
-def _first_equal(keys: NDArray[np.uint64]) -> NDArray[np.int32]:
-    """For each key the place of the first that is equal to it: sorting 64-bit numbers takes five times as long.
+def _first_of_document(hashes: NDArray[np.uint64], document: Index) -> Index:
+    """`_first_equal` within documents: some at a time, so that the table stays in the second-level cache."""
+    keys = hashes ^ mixed(document.astype(np.uint64))
+    begins = np.flatnonzero(np.diff(document, prepend=-1))
+    cuts = np.append(begins[np.diff(begins // BLOCK, prepend=-1) > 0], keys.size)
+    first = np.empty(keys.size, dtype=np.int64)
+    for begin, end in pairwise(cuts):
+        first[begin:end] = _first_equal(keys[begin:end]) + begin
+    return first
+
+
+def _first_equal(keys: NDArray[np.uint64]) -> Index:
+    """For each key the place of the first that is equal to it: sorting 64-bit numbers takes several times as long.
 
     Of the keys that fall into one slot of a table the first takes it, with all its equals; the others try again.
     """
-    first = np.empty(keys.size, dtype=np.int32)
-    left, tried = np.arange(keys.size, dtype=np.int32), keys
-    while left.size:
-        size = 1 << (SLOTS * left.size).bit_length()
-        slot = (tried & np.uint64(size - 1)).astype(np.int32)
-        table = np.empty(size, dtype=np.int32)
-        table[slot[::-1]] = left[::-1]  # of several values for one slot, the last is what stays
-        found = table[slot]
-        equal = keys[found] == keys[left]
-        first[left[equal]] = found[equal]
-        left = left[~equal]
-        tried = mixed(tried[~equal])
+    size = 1 << (SLOTS * keys.size).bit_length()
+    slot = (keys & np.uint64(size - 1)).view(np.int64)
+    table = np.empty(size, dtype=np.int64)
+    table[slot[::-1]] = np.arange(keys.size - 1, -1, -1)  # of several values for one slot, the last is what stays
+    first = table.take(slot)
+    others = np.flatnonzero(keys.take(first) != keys)
+    if others.size:
+        first[others] = others[_first_equal(mixed(keys[others]))]
     return first
 
 
 def _longer(repeated: Repeated, words: Words) -> Repeated:
     """The same for n-grams one word longer."""
-    kind = np.full(words.hashes.size + 1, -1, dtype=np.int32)
+    kind = np.full(words.hashes.size + 1, -1)
     kind[repeated.at] = repeated.kind
     next_kind = kind[repeated.at + 1]
     both = np.flatnonzero(next_kind >= 0)
     pair = repeated.kind[both].astype(np.uint64) << np.uint64(32) | next_kind[both].astype(np.uint64)
-    return _grouped(mixed(pair), repeated.at[both])
+    return _grouped(_first_equal(mixed(pair)), repeated.at[both])
 
 
 def _top(repeated: Repeated, words: Words, n: int, num_bytes: Index) -> Shares:
