@@ -104,7 +104,7 @@ def occurrences(text: Bytes, pattern: bytes, lower: Bytes | None = None) -> Inde
     A pattern holds no line feed, so the last byte of `text` ends every search.
     """
     searched = text if lower is None else lower
-    found = np.flatnonzero(searched == pattern[0])
-    for place, byte in enumerate(pattern[1:], 1):
+    found = np.flatnonzero((searched[:-1] == pattern[0]) & (searched[1:] == pattern[1]))
+    for place, byte in enumerate(pattern[2:], 2):
         found = found[searched[found + place] == byte]
     return found
