@@ -116,6 +116,18 @@ def test_examples_are_few_short_and_of_rejected_documents() -> None:
         assert all(example.text in heads for example in examples)
 
 
+def test_of_two_documents_that_begin_alike_the_same_one_is_the_example() -> None:
+    head, size = "x" * 1300 + " ", 4000
+    first, second = head + "y" * (size - len(head)), head + "z " * ((size - len(head)) // 2) + "z"
+    assert len(first) == len(second) == size
+    one, other = merged([added([first]), added([second])]), merged([added([second]), added([first])])
+    assert one.to_json() == other.to_json()
+    assert len(one.examples["gopher_words"]) == 1
+    value = {measured([text])["words"][0] for text in (first, second)}
+    assert len(value) == 2
+    assert one.examples["gopher_words"][0].value == min(measured([t])["words"][0] for t in (first, second))
+
+
 def test_a_rule_without_its_measure_is_not_counted() -> None:
     summary = added(["word"])
     assert "bytes_per_token" not in summary.rules

@@ -97,8 +97,16 @@ def _tick(k: int, first: int, last: int, width: float, marks: tuple[float, ...])
     x = LEFT + width * (k - first)
     anchor = "start" if x < 20 else "end" if x > WIDTH - 20 else "middle"
     value = 0.0 if marks[k] < 1e-6 else marks[k]
-    text = short(float(f"{value:.2g}"))
+    text = short(float(f"{value:.2g}")) if marks != COUNTS else _power_of_two(value)
     return f'<text class="tick" x="{x:.1f}" y="{HEIGHT - 5}" text-anchor="{anchor}">{text}</text>'
+
+
+def _power_of_two(value: float) -> str:
+    """The edges of counts that are named are 1, 2, 4 ... 1k, 2k ..., of 1,024."""
+    for power, letter in ((30, "G"), (20, "M"), (10, "k")):
+        if value >= 2**power:
+            return f"{value / 2**power:.4g}{letter}"
+    return f"{value:.4g}"
 
 
 def _limit(rule: Rule, at: float, first: int, last: int, width: float, marks: tuple[float, ...]) -> str:
