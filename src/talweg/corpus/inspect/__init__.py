@@ -75,7 +75,9 @@ def inspect(path: Path, tokenizer: str | None = None) -> Inspection:
     path = Path(path)
     train_paths, val_paths = files.find(path)
     if not train_paths:
-        raise InputError(f"{path} holds no train*.bin or train*.npy; give the folder of token files, or the file itself")
+        raise InputError(
+            f"{path} holds no train*.bin or train*.npy; give the folder of token files, or the file itself"
+        )
     train, val = files.read_all(train_paths), files.read_all(val_paths)
     words = vocabulary.read(tokenizer) if tokenizer is not None else None
     return _Scan(train, val, words).inspection(str(path))
@@ -150,7 +152,8 @@ class _Scan:
         if block.dtype.kind == "i":
             self.negative += int((block < 0).sum())
             tokens = np.where(block < 0, 0, block)
-        tokens = np.minimum(tokens, self.size - 1).astype(np.uint32 if self.size > 2**16 else np.uint16, copy=False)
+        kind = np.uint32 if self.size > 2**16 else np.uint16
+        tokens = np.asarray(np.minimum(tokens, self.size - 1).astype(kind, copy=False))
         self.of_id += np.bincount(tokens, minlength=self.size)
         self.scanned += tokens.size
         self.documents.add(tokens)

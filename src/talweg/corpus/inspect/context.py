@@ -75,7 +75,9 @@ class Context:
             return None
         left_out = [r for block in blocks if (r := _ratio(whole - block)) is not None] if len(blocks) > 1 else []
         n = len(left_out)
-        spread = math.inf if n < 2 else math.sqrt((n - 1) / n * float(np.sum((np.array(left_out) - np.mean(left_out)) ** 2)))
+        spread = (
+            math.inf if n < 2 else math.sqrt((n - 1) / n * float(np.sum((np.array(left_out) - np.mean(left_out)) ** 2)))
+        )
         return Kept(value, spread, name, self._tokens / self._borders[name])
 
 

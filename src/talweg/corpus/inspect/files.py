@@ -1,4 +1,4 @@
-"""Token files that something else wrote: nanoGPT's train.bin, llm.c's .bin with a header, and .npy. Nothing is unpickled.
+"""Token files of another's making: nanoGPT's train.bin, llm.c's .bin with a header, .npy. Nothing is unpickled.
 
 A raw .bin does not say how wide its tokens are. Tokens of two bytes fill both halves of every four bytes alike; of
 tokens of four bytes the upper half is nearly always small, and of eight bytes three quarters are.
@@ -92,7 +92,9 @@ def _npy(path: Path) -> TokenFile:
 def _llmc(path: Path, size: int, num: int, kind: np.dtype[Any]) -> TokenFile:
     held = (size - LLMC_HEADER) // kind.itemsize
     if num < 1 or held != num:
-        raise InputError(f"{path} says in its header that it holds {num:,} tokens, but has room for {held:,}: copy again")
+        raise InputError(
+            f"{path} says in its header that it holds {num:,} tokens, but has room for {held:,}: copy again"
+        )
     tokens = np.memmap(path, dtype=kind, mode="r", offset=LLMC_HEADER)
     return TokenFile(path, tokens, f"llm.c's header: {kind.name}")
 

@@ -25,7 +25,7 @@ FEWEST_PIECES = 8  # in a part: fewer cannot be dealt
 
 @dataclass(frozen=True)
 class Drift:
-    """nats: excess over pieces dealt at random; chance: mean of those; p_value: share of deals at least as far apart."""
+    """nats: excess over pieces dealt at random; chance: mean of those; p_value: of deals, those as far apart."""
 
     nats: float
     chance: float

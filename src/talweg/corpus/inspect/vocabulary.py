@@ -1,4 +1,4 @@
-"""The bytes of each token: what is needed to look at token files, read from a tokenizer's file with nothing installed."""
+"""The bytes of each token, read from a tokenizer's file with nothing but numpy installed."""
 
 import base64
 import binascii
@@ -70,7 +70,9 @@ def read(tokenizer: str) -> Vocabulary:
 def _gpt2_file() -> bytes:
     """GPT-2's ranks from the folder that tiktoken keeps them in, else by its download."""
     folder = os.environ.get("TIKTOKEN_CACHE_DIR") or os.environ.get("DATA_GYM_CACHE_DIR")
-    cached = Path(folder or Path(tempfile.gettempdir()) / "data-gym-cache") / hashlib.sha1(GPT2_URL.encode()).hexdigest()
+    cached = (
+        Path(folder or Path(tempfile.gettempdir()) / "data-gym-cache") / hashlib.sha1(GPT2_URL.encode()).hexdigest()
+    )
     if cached.is_file():
         return cached.read_bytes()
     try:
