@@ -26,7 +26,8 @@ from talweg.errors import InputError
 
 BLOCK = 1 << 20  # tokens
 SCAN = 100 * BLOCK  # tokens of training text that are read
-CLOSE = 16 * BLOCK  # of these, tokens looked at more closely: entropy, context
+CLOSE = 8 * BLOCK  # of these, tokens looked at more closely: entropy, context
+FEWEST_PARTS = 8  # that context is measured on, so that its error is known
 VAL_SCAN = 2 * BLOCK
 GPT2_SEPARATOR, GPT2_LARGEST = 50256, 50256
 STRETCH = 1024  # tokens of which the bytes are counted together
@@ -93,7 +94,7 @@ class _Scan:
         self.size = _bound(train, val)  # all ids that are looked at are below
         self.separator = words.separator_id if words is not None else self._likely_separator()
         self.documents = Documents(self.separator, self.size)
-        self.order = Order(self.separator)
+        self.order = Order(self.separator, min(sum(file.tokens.size for file in train), SCAN))
         self.counts = Counts(self.size)
         newlines = [piece.count(b"\n") for piece in words.pieces] if words is not None else [0]
         self.context = Context(np.array(newlines, dtype=np.int64), self.separator)
@@ -113,6 +114,7 @@ class _Scan:
         sought, val_documents, num_windows = self._sought(hashes)
         found = np.zeros(sought.hashes.size, dtype=bool) if sought is not None else None
         close_every = max(1, math.ceil(min(total, SCAN) / CLOSE))
+        parts = max(1, math.ceil(FEWEST_PARTS * min(BLOCK, total) / min(total, CLOSE)))  # of a block, for context
         for i, block in enumerate(_blocks(self.train, SCAN)):
             tokens = self._take(block)
             if sought is not None and found is not None:
@@ -120,7 +122,8 @@ class _Scan:
             if i % close_every == 0:
                 self.counts.add(tokens)
                 if self.words is not None:
-                    self.context.add(tokens)
+                    for part in np.array_split(tokens, parts):
+                        self.context.add(part)
         share = self.scanned / total
         entropies = self.counts.entropies()
         documents = None if self.separator is None else round(self.documents.num_separators / share)
@@ -148,12 +151,9 @@ class _Scan:
 
     def _take(self, block: NDArray[Any]) -> NDArray[Any]:
         """Count one block, and give it back with its ids as they are looked at: none negative."""
-        tokens = block
         if block.dtype.kind == "i":
             self.negative += int((block < 0).sum())
-            tokens = np.where(block < 0, 0, block)
-        kind = np.uint32 if self.size > 2**16 else np.uint16
-        tokens = np.asarray(np.minimum(tokens, self.size - 1).astype(kind, copy=False))
+        tokens = _within(block, self.size)
         self.of_id += np.bincount(tokens, minlength=self.size)
         self.scanned += tokens.size
         self.documents.add(tokens)
@@ -173,8 +173,7 @@ class _Scan:
             return None, None, 0
         found, documents = [], 0
         for block in _blocks(self.val, VAL_SCAN):
-            clean = np.where(block < 0, 0, block) if block.dtype.kind == "i" else block
-            tokens = np.minimum(clean, self.size - 1)
+            tokens = _within(block, self.size)
             ends = np.flatnonzero(tokens == self.separator) + 1 if self.separator is not None else np.empty(0, np.int64)
             documents += int(ends.size)
             if not ends.size or ends[-1] < tokens.size:
@@ -214,6 +213,14 @@ def _bound(train: Sequence[TokenFile], val: Sequence[TokenFile]) -> int:
         return 1 << 16
     largest = max(int(block.max()) for side in (train, val) if side for block in _blocks(side, 4 * BLOCK))
     return min(max(largest + 1, 1 << 16), 1 << 20)
+
+
+def _within(tokens: NDArray[Any], size: int) -> NDArray[Any]:
+    """The ids below `size`, those outside moved to its ends, in the narrowest type that is wide enough."""
+    kind = np.uint32 if size > 2**16 else np.uint16
+    if tokens.dtype.kind == "i" or tokens.dtype.itemsize > 2:
+        tokens = np.clip(tokens.astype(np.int64), 0, size - 1)
+    return tokens.astype(kind, copy=False)
 
 
 def _blocks(side: Sequence[TokenFile], budget: int) -> Iterator[NDArray[Any]]:

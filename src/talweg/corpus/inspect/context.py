@@ -12,13 +12,15 @@ shuffled. Lines and paragraphs are tried; a pair with a separator between is lef
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 RARE = 1e-4  # of the tokens. Frequent ones recur everywhere
-FEWEST = 2  # occurrences in a block
+RARE_PLACES = 0.02  # of all, at least, that are to hold a rare token
+FEWEST, RARE_IN_SHORT = 2, 10  # occurrences in a block: at least, and how many are rare in a short one
 DISTANCES = (4, 8, 16, 32, 64, 128)  # edges of the classes of distance, in tokens
 FEWEST_EXPECTED = 20.0  # pairs on either side of a class, found and by chance together. Our choice
 LEAST_LIFT = 1.5  # within; a text whose words do not cluster even there says nothing. Our choice
@@ -84,7 +86,10 @@ class Context:
 def _rare(tokens: NDArray[Any], skip: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """(T,) which places hold a rare token that occurs again, and (V,) how often each token occurs."""
     counts = np.bincount(tokens[~skip])
-    rare = (counts >= FEWEST) & (counts <= max(RARE * tokens.size, FEWEST))
+    ascending = np.sort(counts)
+    least = np.searchsorted(np.cumsum(ascending), RARE_PLACES * counts.sum())  # of a small vocabulary none are so rare
+    most = max(RARE * tokens.size, RARE_IN_SHORT, ascending[min(least, ascending.size - 1)] if counts.size else 0)
+    rare = (counts >= FEWEST) & (counts <= most)
     rare = np.append(rare, np.zeros(max(int(tokens.max(initial=0)) + 1 - rare.size, 0), dtype=bool))
     counts = np.append(counts, np.zeros(rare.size - counts.size, dtype=counts.dtype))
     return rare[tokens] & ~skip, np.where(rare, counts, 0)
@@ -125,9 +130,7 @@ def _count(
     counts = _rare(tokens, skip)[1].astype(np.float64)
     num = max(int((~skip).sum()), 2)
     chance = float((counts * (counts - 1)).sum()) / (num * (num - 1.0))  # that two places hold the same rare token
-    places = np.array(
-        [_places(index, document, skip, near, far) for near, far in zip(DISTANCES, DISTANCES[1:], strict=False)]
-    ).T
+    places = np.array([_places(index, document, skip, near, far) for near, far in pairwise(DISTANCES)]).T
     return np.array([found[0], chance * places[0], found[1], chance * places[1]], dtype=np.float64)
 
 

@@ -23,7 +23,7 @@ class Documents:
         self._lengths: list[NDArray[np.int64]] = []
 
     def add(self, tokens: NDArray[Any]) -> None:
-        """A contiguous block, (T,) with ids inside the vocabulary size given. Documents cut by its ends are left out."""
+        """A contiguous block, (T,) ids inside the vocabulary. Documents cut by its ends are left out."""
         if self.separator is None:
             return
         ends = np.flatnonzero(tokens == self.separator)

@@ -36,8 +36,9 @@ def joinable_ratio(tokens: NDArray[Any], vocabulary: Vocabulary) -> float | None
 
 def _joinable(first: NDArray[np.int64], second: NDArray[np.int64], vocabulary: Vocabulary) -> int:
     pieces, ids = vocabulary.pieces, vocabulary.ids
-    pairs = zip(first.tolist(), second.tolist(), strict=True)
-    return sum(bool(pieces[a] and pieces[b]) and pieces[a] + pieces[b] in ids for a, b in pairs)
+    visible = np.array([bool(piece.strip()) for piece in pieces])  # white space is cut by rule before it is merged
+    seen = visible[first] & visible[second]
+    return sum(pieces[a] + pieces[b] in ids for a, b in zip(first[seen].tolist(), second[seen].tolist(), strict=True))
 
 
 def undecodable_share(tokens: NDArray[Any], vocabulary: Vocabulary) -> float:

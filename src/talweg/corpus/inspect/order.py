@@ -20,6 +20,7 @@ PARTS = 16
 PIECE = 1 << 13  # tokens, at least; longer where a document is
 USUAL, CLASSES = 1024, 256  # tokens counted singly, and classes for the others
 DEALS = 20
+MOST_PIECES = 2048
 FEWEST_PIECES = 8  # in a part: fewer cannot be dealt
 
 
@@ -35,8 +36,9 @@ class Drift:
 class Order:
     """Frequencies of pieces, added in the order of the file."""
 
-    def __init__(self, separator_id: int | None) -> None:
-        self._separator = separator_id
+    def __init__(self, separator_id: int | None, num_tokens: int) -> None:
+        """num_tokens: that will be added; of more than MOST_PIECES pieces some are passed over, evenly."""
+        self._separator, self._every = separator_id, max(1, num_tokens // PIECE // MOST_PIECES)
         self._class_of: NDArray[np.int64] | None = None
         self._rows: list[NDArray[np.int64]] = []
 
@@ -51,7 +53,7 @@ class Order:
             ends = np.flatnonzero(tokens == self._separator) + 1
             if ends.size:
                 cuts = np.unique(ends[np.minimum(np.searchsorted(ends, cuts), ends.size - 1)])
-        for piece in np.split(classes, cuts):
+        for piece in np.split(classes, cuts)[:: self._every]:
             if piece.size >= PIECE // 2:
                 self._rows.append(np.bincount(piece, minlength=USUAL + CLASSES))
 
@@ -60,9 +62,9 @@ class Order:
         pieces = np.array(self._rows, dtype=np.float64)
         if len(pieces) < PARTS * FEWEST_PIECES:
             return None
-        found = _apart(pieces)
+        found = _apart(pieces, np.arange(len(pieces)))
         rng = np.random.default_rng(0)
-        dealt = np.array([_apart(pieces[rng.permutation(len(pieces))]) for _ in range(DEALS)])
+        dealt = np.array([_apart(pieces, rng.permutation(len(pieces))) for _ in range(DEALS)])
         chance = float(dealt.mean())
         return Drift(max(found - chance, 0.0), chance, float((1 + np.sum(dealt >= found)) / (1 + DEALS)))
 
@@ -76,9 +78,11 @@ def _classes(tokens: NDArray[Any]) -> NDArray[np.int64]:
     return class_of
 
 
-def _apart(pieces: NDArray[np.float64]) -> float:
-    """J of PARTS stretches of these pieces, in nats."""
-    parts = np.array([part.sum(axis=0) for part in np.array_split(pieces, PARTS)])
+def _apart(pieces: NDArray[np.float64], order: NDArray[np.int64]) -> float:
+    """J of PARTS stretches of the pieces in this order, in nats."""
+    member = np.zeros((PARTS, len(pieces)))
+    member[np.arange(len(pieces)) * PARTS // len(pieces), order] = 1.0
+    parts = member @ pieces
     weight = parts.sum(axis=1) / parts.sum()
     return _entropy(parts.sum(axis=0)) - float(np.sum(weight * [_entropy(part) for part in parts]))
 
