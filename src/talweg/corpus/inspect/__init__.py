@@ -162,7 +162,7 @@ class _Scan:
             self.sample = tokens[: 1 << 19].copy()
         if self.words is not None and self.words.size >= LARGE_VOCABULARY:
             whole = tokens[: tokens.size // STRETCH * STRETCH].reshape(-1, STRETCH)[::8]  # one stretch in eight
-            num_bytes = self.words.num_bytes[np.minimum(whole, self.words.size - 1)].sum(axis=1)
+            num_bytes = self.words.num_bytes[np.minimum(whole.astype(np.int64), self.words.size - 1)].sum(axis=1)
             self.noisy += int((num_bytes < NOISE_BYTES * STRETCH).sum())
             self.stretches += num_bytes.size
         return tokens

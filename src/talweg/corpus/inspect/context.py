@@ -22,7 +22,8 @@ RARE = 1e-4  # of the tokens. Frequent ones recur everywhere
 RARE_PLACES = 0.02  # of all, at least, that are to hold a rare token
 FEWEST, RARE_IN_SHORT = 2, 10  # occurrences in a block: at least, and how many are rare in a short one
 DISTANCES = (4, 8, 16, 32, 64, 128)  # edges of the classes of distance, in tokens
-FEWEST_EXPECTED = 20.0  # pairs on either side of a class, found and by chance together. Our choice
+FEWEST_FOUND = 20.0  # pairs within, of a class of distance. Our choice
+LARGEST_ERROR = 0.05  # of kept by the chance pairs of a class alone (Poisson), else it is left out. Our choice
 LEAST_LIFT = 1.5  # within; a text whose words do not cluster even there says nothing. Our choice
 
 
@@ -139,7 +140,7 @@ def _places(
 ) -> tuple[float, float]:
     """Pairs of places from `near` to below `far` tokens apart in one document: with no border between, and with."""
     within = across = 0.0
-    distances = sorted({near, (near + far) // 2, far - 1})  # these stand for the class: the shares change slowly
+    distances = [near + (far - near) * (2 * k + 1) // 8 for k in range(4)]  # these stand for the class
     for d in distances:
         counted = ~skip[d:] & ~skip[:-d] & (document[d:] == document[:-d])
         same = int((counted & (index[d:] == index[:-d])).sum())
@@ -152,11 +153,11 @@ def _places(
 def _ratio(counts: NDArray[np.float64]) -> float | None:
     """kept, over the classes with enough pairs on both sides, each weighted by the lesser of its expectations."""
     within, by_chance_within, across, by_chance_across = counts
-    enough = (within >= FEWEST_EXPECTED) & (by_chance_across >= FEWEST_EXPECTED)
-    enough &= within >= LEAST_LIFT * by_chance_within
+    excess = within / np.maximum(by_chance_within, 1e-9) - 1
+    enough = (within >= FEWEST_FOUND) & (excess >= LEAST_LIFT - 1) & (by_chance_across >= 1)
+    enough &= LARGEST_ERROR * excess * np.sqrt(by_chance_across) >= 1
     if not enough.any():
         return None
-    lift_within = within[enough] / np.maximum(by_chance_within[enough], 1e-9)
     lift_across = across[enough] / by_chance_across[enough]
     weight = np.minimum(by_chance_within[enough], by_chance_across[enough])
-    return float(np.sum(weight * (lift_across - 1)) / np.sum(weight * (lift_within - 1)))
+    return float(np.sum(weight * (lift_across - 1)) / np.sum(weight * excess[enough]))
