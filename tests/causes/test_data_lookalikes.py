@@ -228,6 +228,14 @@ def test_waves_that_return_with_each_pass_are_seen_in_the_log_alone() -> None:
     assert examine("unshuffled_data", drawn).verdict == "absent"
 
 
+def test_the_staircase_of_memorised_text_is_no_wave() -> None:
+    """The loss steps down at each new pass and is flat between."""
+    run = in_passes(0)
+    loss = run.train_loss
+    stairs = 3.6 - 0.15 * np.floor(loss.step / 2000) + rng(6).normal(0, 0.03, len(loss))
+    assert examine("unshuffled_data", replace(run, train_loss=replace(loss, value=stairs))).verdict == "absent"
+
+
 def test_a_trainer_that_draws_at_random_is_untouched_by_the_order() -> None:
     run = replace(healthy(rng(), order_drift_nats=0.3), format="nanogpt")
     found = examine("unshuffled_data", run)
