@@ -20,7 +20,7 @@ ROOMS: dict[str, set[str]] = {
     "finding": set(),
     "curve": set(),
     "laws": {"curve"},
-    "configs": {"run"},
+    "configs": {"run", "corpus"},
     "columns": set(),
     "readers": {"run", "configs", "columns"},
     "evidence": {"run", "curve", "laws"},

@@ -170,6 +170,7 @@ def diagnose(
     *,
     config: Path | None = None,
     data: Path | None = None,
+    tokenizer: str | None = None,
     format: Literal["text", "json", "markdown", "html"] = "text",
     fail_on: Literal["present", "never"] = "present",
     loss_column: str | None = None,
@@ -182,12 +183,13 @@ def diagnose(
     Args:
         run: a run folder, any trainer's log, or - for standard input
         config: the trainer's configuration, where the log does not hold it
-        data: the data folder that the run was trained on
+        data: the data folder that the run was trained on, or its token files (nanoGPT's train.bin, llm.c's, .npy)
+        tokenizer: of such token files: gpt2, or a tokenizer.json or .tiktoken file
         format: of the answer
         fail_on: never makes exit code 1 into 0
         loss_column: the column of the training loss, where its name does not say so
     """
-    diagnosis = _diagnosis(run, config=config, data=data, loss_column=loss_column)
+    diagnosis = _diagnosis(run, config=config, data=data, tokenizer=tokenizer, loss_column=loss_column)
     if format == "text":
         _show(diagnosis)
     else:
@@ -226,6 +228,7 @@ def report(
     out: Path | None = None,
     config: Path | None = None,
     data: Path | None = None,
+    tokenizer: str | None = None,
     loss_column: str | None = None,
 ) -> int:
     """Write the diagnosis as one file that needs no network.
@@ -234,13 +237,14 @@ def report(
         run: a run folder, any trainer's log, or - for standard input
         out: (or -o) the file: .html, .md or .json; left out, report.html in the run folder, else in this folder
         config: the trainer's configuration, where the log does not hold it
-        data: the data folder that the run was trained on
+        data: the data folder that the run was trained on, or its token files (nanoGPT's train.bin, llm.c's, .npy)
+        tokenizer: of such token files: gpt2, or a tokenizer.json or .tiktoken file
         loss_column: the column of the training loss, where its name does not say so
     """
     target = out or (Path(run) if Path(run).is_dir() else Path()) / "report.html"
     if target.suffix not in REPORT_FORMATS:
         raise InputError(f"{target}: a report ends in {', '.join(REPORT_FORMATS)}")
-    diagnosis = _diagnosis(run, config=config, data=data, loss_column=loss_column)
+    diagnosis = _diagnosis(run, config=config, data=data, tokenizer=tokenizer, loss_column=loss_column)
     print(_write_report(diagnosis, target))
     return 0
 
@@ -252,12 +256,17 @@ REPORT_FORMATS = {".html": "html", ".md": "markdown", ".json": "json"}
 
 
 def _diagnosis(
-    run: str, *, config: Path | None = None, data: Path | None = None, loss_column: str | None = None
+    run: str,
+    *,
+    config: Path | None = None,
+    data: Path | None = None,
+    tokenizer: str | None = None,
+    loss_column: str | None = None,
 ) -> "Diagnosis":
     from talweg.diagnosis import diagnose
     from talweg.readers import read
 
-    return diagnose(read(run, config=config, data=data, loss_column=loss_column))
+    return diagnose(read(run, config=config, data=data, tokenizer=tokenizer, loss_column=loss_column))
 
 
 def _show(diagnosis: "Diagnosis") -> None:

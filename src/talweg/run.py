@@ -115,6 +115,18 @@ class Facts:
     tokens_by_length: tuple[float, ...] | None = None  # share of tokens in documents of 2^k to 2^(k+1) - 1 tokens
     val_overlap_share: float | None = None  # of validation's 13-grams, those that the training text holds too
     noisy_share: float | None = None  # of the text, in documents that measures of quality reject
+    train_documents: int | None = None  # 0: no separator was found, documents run into each other
+    tokenizer_vocabulary: int | None = None  # tokens of the tokenizer that the data are said to be made with
+    largest_storable_id: int | None = None  # of the type in which the data are stored
+    outside_vocabulary_share: float | None = None  # of the training tokens: negative, or no token of that tokenizer
+    undecodable_share: float | None = None  # of their characters: no UTF-8, or control characters
+    joinable_ratio: float | None = None  # neighbours that the tokenizer would have joined, against strangers'
+    context_kept: float | None = None  # excess of recurring rare tokens across borders, over that within; 0: destroyed
+    context_kept_error: float | None = None  # its standard error
+    context_border: str | None = None  # which border that is: line or paragraph
+    border_tokens: float | None = None  # from one such border to the next, on average
+    order_drift_nats: float | None = None  # of token frequencies along the stored text, beyond pieces in any order
+    reads_in_order: bool | None = None  # the trainer takes the text as it is stored, not windows at random
     unigram_nats: float | None = None  # entropy of the training tokens
     bigram_nats: float | None = None  # entropy of a training token given the one before
     # where each came from, and what else was said
@@ -160,6 +172,7 @@ class Run:
     train_loss: Series = field(default_factory=Series)  # as logged while training; `kind` says what one value is
     train_eval_loss: Series = field(default_factory=Series)  # training text, in evaluation mode
     val_loss: Series = field(default_factory=Series)
+    val_loss_clean: Series = field(default_factory=Series)  # of documents without a 13-gram that train holds
     val_standard_error: Series = field(default_factory=Series)  # of each value of val_loss, where the trainer gave it
     val_loss_clean: Series = field(default_factory=Series)  # of documents without a 13-gram that train holds
     learning_rate: Series = field(default_factory=Series)

@@ -65,7 +65,8 @@ def healthy(
         eval_sd=eval_sd,
         batch_sd=batch_sd,
     )
-    stated = _facts(schedule, steps, parameters, tokens, eval_sd)
+    text = facts.get("unique_tokens", tokens)
+    stated = _facts(schedule, steps, parameters, tokens, eval_sd) | _text(text if isinstance(text, float) else None)
     return Run(
         source="simulated",
         format="simulated",
@@ -106,6 +107,20 @@ def _facts(schedule: Schedule, steps: int, parameters: float, tokens: float, eva
         "unique_tokens": tokens,
         "unigram_nats": UNIGRAM,
         "bigram_nats": BIGRAM,
+    }
+
+
+def _text(tokens: float | None) -> dict[str, object]:
+    """What was measured of the healthy run's text: web pages, one pass, split by group, in random order."""
+    return {
+        "train_tokens": tokens,
+        "near_unique_tokens": None if tokens is None else 0.98 * tokens,
+        "largest_token_id": VOCABULARY - 1,
+        # token-weighted, of documents of 700 tokens on average
+        "tokens_by_length": (*[0.0] * 5, 0.005, 0.03, 0.08, 0.16, 0.22, 0.2, 0.13, 0.085, 0.05, 0.04),
+        "val_overlap_share": 0.004,
+        "noisy_share": 0.02,
+        "order_drift_nats": 0.0002,
     }
 
 

@@ -8,8 +8,8 @@ to the size law, and N parameters are cut likewise (R_N = 5.310). Up to 4 passes
 16 another one is worth nothing. The cost needs no gap between train and val.
 
 Refuted by: the same steps on text of four times as many unique tokens end no lower.
-Known problems: the law has no term for overfitting: beyond ten passes it is a lower bound. Near-duplicates make U
-smaller than the count says.
+Known problems: the law has no term for overfitting: beyond ten passes it is a lower bound. Copies within the text make
+U smaller than the count says: what they add is the cost of `duplicated_data`.
 References: Muennighoff et al. 2023, arXiv 2305.16264, equations 5 and 6.
 """
 
@@ -38,13 +38,14 @@ def examine(run: Run) -> Finding:
     if not end or evidence.judged(run) is None:
         return missing("val_loss", because="needs a loss curve: eight finite values")
     n, seen = f.parameters, f.tokens_per_step * end
-    if f.unique_tokens is None:
+    # copies within the text are the matter of duplicated_data: here a pass is a pass over the text as it is stored
+    size = f.train_tokens or f.unique_tokens
+    if not size:
         return _uncounted(run, n, seen)
-    epochs = seen / f.unique_tokens
-    cost = repetition.cost(n, f.unique_tokens, seen)
-    figures = (
-        f"{seen / 1e9:,.3g} B tokens at the end of the plan, {f.unique_tokens / 1e9:,.3g} B unique: {epochs:.3g} epochs"
-    )
+    epochs = seen / size
+    cost = repetition.cost(n, size, seen)
+    kind = "in the text" if f.train_tokens else "unique"
+    figures = f"{seen / 1e9:,.3g} B tokens at the end of the plan, {size / 1e9:,.3g} B {kind}: {epochs:.3g} epochs"
     if epochs <= EPOCHS or cost.value < MATERIAL:
         return Finding("absent", figures, nats=cost)
     if cost.low <= 0:
@@ -52,7 +53,7 @@ def examine(run: Run) -> Finding:
     enough = _unique_enough(n, seen)
     gain = _less(cost, repetition.cost(n, enough, seen))
     more = Remedy("more_text", f"{enough / 1e9:,.3g} B unique tokens", {"data.path": "a larger DATA"}, gain, 0.0)
-    steps = max(1, round(EPOCHS * f.unique_tokens / f.tokens_per_step))
+    steps = max(1, round(EPOCHS * size / f.tokens_per_step))
     fewer = Remedy("stop_at_four_epochs", f"stop after {EPOCHS:.0f} epochs: {steps:,} steps", {"run.steps": steps})
     return Finding("present", figures, nats=cost, remedies=(more, fewer))
 
@@ -88,4 +89,4 @@ def _less(cost: Estimate, remaining: Estimate) -> Estimate:
 def example(rng: np.random.Generator) -> Run:
     """A text of an eightieth of the tokens: eighty passes."""
     tokens = simulated.PARAMETERS * simulated.TOKENS_PER_PARAMETER
-    return simulated.healthy(rng, unique_tokens=tokens / 80)
+    return simulated.healthy(rng, unique_tokens=tokens / 80, near_unique_tokens=None)

@@ -9,6 +9,7 @@ import pkgutil
 from pathlib import Path
 from types import ModuleType
 
+from talweg.configs import token_files
 from talweg.errors import InputError
 from talweg.run import Facts
 from talweg.textfile import read_text
@@ -45,6 +46,21 @@ def read_facts(path: Path | str) -> Facts:
     module = kind_of(path)
     facts: Facts = module.read(_within(path) if path.is_dir() else path)
     return facts
+
+
+def read_data(path: Path | str, tokenizer: str | None = None) -> Facts:
+    """What is known of the text at a path: a folder of `talweg prepare`, or token files of another's making.
+
+    tokenizer: gpt2, or the file of the one that made those. Raises InputError when there is neither.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"there is no {path}; give the folder of talweg prepare, or the one that holds train.bin")
+    if not (path / "manifest.json").is_file() and token_files.holds_tokens(path):
+        return token_files.measured(path, tokenizer)
+    if path.is_dir() and not (path / "manifest.json").is_file():
+        raise InputError(f"{path} holds no manifest.json of talweg prepare, and no train*.bin or train*.npy")
+    return read_facts(path)
 
 
 def _within(folder: Path) -> Path:

@@ -10,9 +10,10 @@ Array = NDArray[np.float64]
 
 
 def text_size(run: Run) -> float | None:
-    """The unique tokens of the training text as counted; uncounted FineWeb may be as little as one of its files."""
-    if run.facts.unique_tokens is not None:
-        return run.facts.unique_tokens
+    """The distinct tokens of the training text as counted; uncounted FineWeb may be as little as one of its files."""
+    counted = [n for n in (run.facts.unique_tokens, run.facts.near_unique_tokens) if n is not None]
+    if counted:
+        return min(counted)
     fineweb = "fineweb" in (run.facts.dataset or "").lower()
     return repetition.FINEWEB_PARQUET if fineweb else None
 

@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from talweg.configs import kind_of, read_facts
+from talweg.configs import kind_of, read_data
 from talweg.errors import InputError
 from talweg.run import Run
 from talweg.textfile import HEAD, Text, read_text
@@ -34,13 +34,15 @@ def read(
     *,
     config: Path | str | None = None,
     data: Path | str | None = None,
+    tokenizer: str | None = None,
     loss_column: str | None = None,
 ) -> Run:
     """The run that a log tells of.
 
     path:   a log of any known trainer, a run folder of Talweg, or "-" for standard input.
     config: the trainer's configuration file; what it states wins over what the log states.
-    data:   a folder of `talweg prepare`; its counts complete the facts.
+    data:   a folder of `talweg prepare`, or token files such as nanoGPT's train.bin; its counts complete the facts.
+    tokenizer: gpt2, or the file of the one that made such token files.
     loss_column: the name of the training loss in a table, where the guess would be another.
     Raises InputError when something cannot be read, and always when no loss was understood.
     """
@@ -51,7 +53,7 @@ def read(
     if run.last_step is None:
         raise InputError(f"{text.source}: no loss was found in it ({run.format}); nothing can be said about this run")
     if data is not None:
-        run = replace(run, facts=run.facts.over(read_facts(data)))
+        run = replace(run, facts=run.facts.over(read_data(data, tokenizer)))
     if text.notes:
         run = replace(run, reading=replace(run.reading, notes=text.notes + run.reading.notes))
     return run

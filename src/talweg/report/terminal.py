@@ -221,10 +221,11 @@ def _absent(v: View, page: Page, detail: Detail) -> list[Text]:
 def _unknown(v: View, page: Page, detail: Detail) -> list[Text]:
     if not v.unknown:
         return []
-    parts = []
+    by_answer: dict[str, list[str]] = {}  # those that one thing would answer stand together
     for cause in v.unknown:
         hides = f" ({cause.hides})" if cause.hides else ""
-        parts.append(f"{cause.name}: {'give ' + cause.needs if cause.needs else cause.because}{hides}")
+        by_answer.setdefault("give " + cause.needs if cause.needs else cause.because, []).append(f"{cause.name}{hides}")
+    parts = [f"{', '.join(names)}: {answer}" for answer, names in by_answer.items()]
     return page.row("cannot tell", " · ".join(parts), limit=detail.listed)
 
 
