@@ -15,6 +15,7 @@ changes there in silence is counted apart, as "footer".
 """
 
 import bz2
+import functools
 import gzip
 import json
 import lzma
@@ -54,7 +55,7 @@ def originals(seed: int = 0) -> list[Original]:
     words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyzé", k=rng.randint(2, 9))) for _ in range(500)]
     found = [" ".join(rng.choices(words, k=rng.randint(0, 80))) for _ in range(GROUPS * ROWS)]
     compress: dict[str, Callable[[bytes], bytes]] = {
-        ".gz": gzip.compress,
+        ".gz": functools.partial(gzip.compress, mtime=0),
         ".zst": _zstd,
         ".bz2": bz2.compress,
         ".xz": lzma.compress,
