@@ -65,7 +65,7 @@ def causes() -> str:
 def commands() -> str:
     from talweg import cli, options
 
-    parts = ["# Commands", NOTICE.format(source="src/talweg/cli.py"), f"```text\n{cli.overview()}\n```"]
+    parts = ["# Commands", NOTICE.format(source="src/talweg/cli"), f"```text\n{cli.overview()}\n```"]
     for name, command in cli.COMMANDS.items():
         text, _, arguments = (inspect.getdoc(command) or "").partition("\n\nArgs:\n")
         said = dict(re.findall(r"^    (\w+): (.*)$", arguments, re.M))

@@ -43,7 +43,7 @@ def missing(work: Path, stage: str) -> list[int]:
     return [index for index in range(num_tasks(work, stage)) if not output(work, stage, index).exists()]
 
 
-def run_task(work: Path, stage: str, index: int) -> None:
+def run_task(work: Path, stage: str, index: int, progress: Any = None) -> None:
     if output(work, stage, index).exists():
         return
     with (work / "executed").open("a") as log:

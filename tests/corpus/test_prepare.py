@@ -49,6 +49,9 @@ def documents(data: Path, side: str) -> list[str]:
     return found
 
 
+OTHERS = {"manifest.json", "tokenizer.json", "left_out.parquet", "quality.json", "report.html"}
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     """Of what is finished: a stopped preparation leaves its work in a hidden folder."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if not path.name.startswith(".work-")}
@@ -95,7 +98,7 @@ def test_files_are_what_the_manifest_says_and_no_others(web: Path, tmp_path: Pat
     assert len(written.train.shards) > 3
     names = {name for shard in shards for name in (shard.file, shard.documents_file)}
     names |= {shard.overlap_file for shard in written.val.shards}
-    assert {path.name for path in data.iterdir()} == names | {"manifest.json", "tokenizer.json", "left_out.parquet"}
+    assert {path.name for path in data.iterdir()} == names | OTHERS
     for shard in shards:
         for name, sha256 in ((shard.file, shard.sha256), (shard.documents_file, shard.documents_sha256)):
             assert hashlib.sha256((data / name).read_bytes()).hexdigest() == sha256
@@ -358,7 +361,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_manifest(web: Path, tmp_path: Pat
     ) as caught:
         prepare([web], data, tokenizer="bytes")
     assert "\n" not in str(caught.value)
-    prepare([web], data, vocabulary_size=300, text_column="id", near=False)  # the room is free again
+    prepare([web], data, vocabulary_size=300, text_column="id", near=False, quality=False)  # the room is free again
     assert (data / "manifest.json").is_file()
 
 

@@ -99,7 +99,9 @@ def _bytes_per_token(work: Path, plan: Plan) -> float:
 
 def _filtered(work: Path, plan: Plan, found: Survey) -> NDArray[np.bool_]:
     """(D,) what the rules that were asked for reject."""
-    return np.zeros(found.hashes.size, dtype=bool)
+    if not plan.options.filters:
+        return np.zeros(found.hashes.size, dtype=bool)
+    return survey.rejected(work, plan, plan.options.filters)
 
 
 def _first_of(kind: NDArray[Any], among: NDArray[np.bool_]) -> NDArray[np.bool_]:

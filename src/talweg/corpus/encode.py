@@ -6,12 +6,12 @@ Beside the shards stands what was counted: tokens, documents and lengths of each
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg.corpus import decide, inputs, strings, survey
+from talweg.corpus import decide, strings, survey
 from talweg.corpus import tokenizer as tokenizers
 from talweg.corpus.entropy import Counts
 from talweg.corpus.manifest import Side
@@ -136,9 +136,8 @@ def load(work: Path, index: int) -> Result:
 
 
 def _batches(plan: Plan, index: int) -> Any:
-    damage = cast(Literal["fatal", "skip"], plan.options.on_damage)
     for part in plan.tasks[index].parts:
-        for batch in inputs.read(*plan.piece(part), on_damage=damage, lost=lambda message: None):  # told by the survey
+        for batch in survey.read_again(plan, part):
             yield batch.strings
 
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg.corpus import decide, inputs, strings, survey
+from talweg.corpus import decide, strings, survey
 from talweg.corpus import tokenizer as tokenizers
 from talweg.corpus.plan import Part, Plan
 from talweg.corpus.split import TRAIN, sample
@@ -52,11 +51,11 @@ def _sample(work: Path, plan: Plan) -> list[Chosen]:
 
 
 def _texts(plan: Plan, chosen: list[Chosen], progress: Callable[[float], None]) -> Iterator[str]:
-    done, damage = 0.0, cast(Literal["fatal", "skip"], plan.options.on_damage)
+    done = 0.0
     for part, num_bytes, wanted in chosen:
         position = 0
         last = int(np.flatnonzero(wanted)[-1]) if wanted.any() else -1
-        for batch in inputs.read(*plan.piece(part), on_damage=damage, lost=lambda message: None):
+        for batch in survey.read_again(plan, part):
             if position > last:
                 break
             rows = slice(position, position + len(batch.strings))

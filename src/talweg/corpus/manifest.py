@@ -26,8 +26,9 @@ order of the input. The manifest holds, in nats per token, tokens and UTF-8 byte
     overlap          of val with train: 13 tokens in a row that both hold. documents and tokens of val that hold at
                      least one, heavy_documents (more than a fifth of theirs), ngrams, ngrams_in_train. The
                      overlap_file of a val shard, (documents,) float32, has the share of each document
-    quality          by rule, the documents and bytes of the input that it rejects; noisy_*: by any of them; filters:
-                     the rules that were in force. The whole report is quality.json
+    quality          by rule, the documents and bytes of the input that it rejects; noisy_*: by any of those that mean
+                     noise, such as mojibake or text repeated; filters: the rules that were in force. The whole
+                     report is quality.json, and report.html for the eye
     unigram_nats     entropy of the training tokens, H(X)
     bigram_nats      entropy of a training token given the one before it, H(X | previous), from counts of all pairs;
                      bigram_share is 1. Where the pairs are too many to hold they are counted after a sample of first
@@ -137,7 +138,7 @@ class RuleCount:
 
 @dataclass(frozen=True)
 class Quality:
-    """Documents and bytes that the rules reject; those of noisy_* by at least one rule."""
+    """Documents and bytes that the rules reject; those of noisy_* by at least one that means noise."""
 
     rules: tuple[RuleCount, ...]
     documents: int  # measured

@@ -41,13 +41,13 @@ class Signatures:
     num_shingles: NDArray[np.int64]  # (D,) 0 for a document without words
 
 
-def signatures(data: NDArray[np.uint8], ends: NDArray[np.int64]) -> Signatures:
+def signatures(data: NDArray[np.uint8], ends: NDArray[np.int64], found: Words | None = None) -> Signatures:
     """The signatures of documents of UTF-8: document d is data[ends[d] : ends[d + 1]], ends (D + 1,).
 
-    Under 5 words, all of them are one shingle. Without any word the bytes themselves are: such documents, empty ones
-    too, meet where they are equal.
+    found: the words of these documents, where they are known already. Under 5 words, all of them are one shingle.
+    Without any word the bytes themselves are: such documents, empty ones too, meet where they are equal.
     """
-    hashes, counts, num_words = _shingles(data, ends)
+    hashes, counts, num_words = _shingles(data, ends, found if found is not None else words(data, ends))
     bounds = np.append(0, np.cumsum(counts))
     bands = np.empty((counts.size, BANDS), dtype=np.uint64)
     sketches = np.empty((counts.size, CELLS), dtype=np.uint8)
@@ -110,10 +110,9 @@ def _band_hashes(table: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _shingles(
-    data: NDArray[np.uint8], ends: NDArray[np.int64]
+    data: NDArray[np.uint8], ends: NDArray[np.int64], found: Words
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
     """Hashes of the shingles, one document after another; how many each has; how many words."""
-    found = words(data, ends)
     num_words = np.bincount(found.document, minlength=ends.size - 1)
     hashes, _ = ngrams(found, SHINGLE)
     counts = np.maximum(num_words - SHINGLE + 1, 0)

@@ -8,7 +8,7 @@ input alone, never on the machine, so any number of workers makes the same bytes
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -61,6 +61,7 @@ class Plan:
     options: Options
     sources: tuple[Source, ...]
     tasks: tuple[Task, ...]
+    folder: str  # that relative paths start from
     lost: tuple[str, ...] = ()  # files that could not be opened, where that is allowed
 
     @property
@@ -75,7 +76,8 @@ class Plan:
 
     def piece(self, part: Part) -> tuple[Source, Piece]:
         source = self.sources[part.source]
-        return source, source.pieces[part.piece]
+        piece = source.pieces[part.piece]
+        return (source if "://" in source.url else replace(source, url=str(Path(self.folder) / source.url))), piece
 
     def bytes_of(self, task: Task) -> int:
         return sum(self.piece(part)[1].bytes for part in task.parts)
@@ -103,7 +105,7 @@ def make(options: Options, sources: Sequence[Source], lost: Sequence[str] = ()) 
         tasks.append(Task(tuple(parts)))
     if not tasks:
         raise InputError(f"{', '.join(source.url for source in sources)}: no rows; there is no text to prepare")
-    return Plan(__version__, options, tuple(sources), tuple(tasks), tuple(lost))
+    return Plan(__version__, options, tuple(sources), tuple(tasks), str(Path.cwd()), tuple(lost))
 
 
 def _text(plan: Plan) -> str:

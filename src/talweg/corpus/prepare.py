@@ -13,19 +13,23 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from talweg.corpus import engines, inputs, plan, publish, stages
+from talweg.corpus import engines, inputs, plan, publish, stages, survey
 from talweg.corpus import manifest as manifests
 from talweg.corpus import tokenizer as tokenizers
+from talweg.corpus.exchange import holds_tokens, import_tokens
 from talweg.corpus.manifest import Manifest
 from talweg.corpus.plan import Options, Plan
+from talweg.corpus.quality import rules
+from talweg.corpus.quality.summary import Summary
 from talweg.corpus.tokenizer import Tokenizer
 from talweg.corpus.work import output
 from talweg.errors import InputError
 from talweg.files import locked
 
 Progress = Callable[[str, float, float], None]  # stage, done, total
+Report = Callable[[Manifest, Summary | None], None]
 Dedup = Literal["off", "exact", "near"]
 OnDamage = Literal["fatal", "skip"]
 UNITS = {stages.WORDS[stage]: "MB" for stage in stages.BY_TASK}  # of done and total, by stage
@@ -55,8 +59,9 @@ def prepare(
     report_only: bool = False,
     engine: str = "local",
     workers: int | None = None,
+    sbatch: str = "",
     progress: Progress | None = None,
-    **engine_options: Any,
+    report: Report | None = None,
 ) -> Manifest:
     """Write the data folder `out` from files, folders, patterns or URLs of text, and return its manifest.
 
@@ -65,7 +70,12 @@ def prepare(
     "exact", or "near" ones too. near: whether near-duplicates are looked for; if so, none is on both sides of the
     split. quality: whether measures of quality are taken; filters: rules by which documents are left out. on_damage:
     "skip" passes over what cannot be read, and the manifest's warnings name it. report_only: count everything, write no
-    data folder; out may be None. progress(stage, done, total) is called as the work goes on.
+    data folder; out is None. engine: where the tasks run, "local", "datatrove", "ray" or "slurm" (sbatch: options of
+    its jobs), at most `workers` at once. progress(stage, done, total) is called as the work goes on, report(manifest,
+    summary) with what was found; the summary of quality is None where none was taken.
+
+    Files of tokens (nanoGPT's train.bin and val.bin, llm.c's shards) are taken over as they are; they need the
+    tokenizer they were made with, and know of seed and val_share only.
 
     A preparation that was stopped goes on where it was. Raises InputError for what cannot be read or written; what
     stood in `out` is then as it was.
@@ -73,13 +83,17 @@ def prepare(
     if not 0 < val_share <= 0.5:
         raise InputError(f"a share of {val_share:g} for validation leaves one side empty; give 0 < val_share <= 0.5")
     _check_vocabulary(tokenizer, vocabulary_size)
+    if filters and not quality:
+        raise InputError("filters need the measures of quality; leave --no-quality out")
     if dedup == "near" and not near:
         raise InputError("near-duplicates cannot be left out without looking for them; give near or dedup=exact")
-    if out is None and not report_only:
-        raise InputError("where to write is missing: give --out, or --report-only to write nothing")
+    if (out is None) is not report_only:
+        raise InputError("give either --out, where to write, or --report-only, to write nothing")
     chosen = None if tokenizer == "bpe" else tokenizers.given(tokenizer)
     lost: list[str] = []
     files = [given] if isinstance(given, str | Path) else given
+    if out is not None and holds_tokens(files):
+        return import_tokens(files, out, tokenizer=chosen, val_share=val_share, seed=seed, progress=progress)
     sources = inputs.find(files, text_column, on_damage=on_damage, lost=lost.append)
     options = Options(
         tokenizer=chosen.sha256 if chosen else tokenizer,
@@ -90,15 +104,18 @@ def prepare(
         dedup=dedup,
         near=near,
         quality=quality,
-        filters=tuple(filters),
+        filters=tuple(rule.name for rule in rules.chosen(filters)) if filters else (),
         on_damage=on_damage,
         report_only=report_only,
     )
     planned = plan.make(options, sources, lost)
     with _target(out) as folder:
         work = _work_folder(folder, planned, chosen)
-        engines.run(engine, work, workers=workers, progress=_in_megabytes(planned, progress), **engine_options)
+        more = {"sbatch": sbatch} if engine == "slurm" else {}
+        engines.run(engine, work, workers=workers, progress=_in_megabytes(planned, progress), **more)
         manifest = manifests.read(output(work, publish.STAGE, 0))
+        if report is not None:
+            report(manifest, survey.quality(work, planned))
         shutil.rmtree(work)
     return manifest
 

@@ -3,6 +3,7 @@
 Files are linked or copied into place, so that a command which is stopped here can do it again.
 """
 
+import json
 import os
 import re
 import shutil
@@ -20,15 +21,19 @@ from talweg.corpus import manifest as manifests
 from talweg.corpus import tokenizer as tokenizers
 from talweg.corpus.encode import Result
 from talweg.corpus.entropy import Counts
-from talweg.corpus.manifest import FORMAT, Input, Manifest, Shard, Side, TokenizerFacts
+from talweg.corpus.manifest import FORMAT, Input, Manifest, Quality, RuleCount, Shard, Side, TokenizerFacts
 from talweg.corpus.plan import Plan
+from talweg.corpus.quality.summary import Counted, Summary
 from talweg.corpus.shards import ShardWriter, file_sha256
+from talweg.corpus.show.page import page
 from talweg.corpus.work import Progress, load_arrays, making_folder, output
-from talweg.files import replacing, sync_folder
+from talweg.files import replacing, sync_folder, write_text
 
 STAGE = "publish"
 SHARD = re.compile(r"(train|val)-\d{5}(\.documents|\.overlap)?\.npy")
-OTHERS = (decide.LEFT_OUT_FILE, manifests.TOKENIZER_FILE)  # beside shards and manifest
+QUALITY_FILE, REPORT_FILE = "quality.json", "report.html"
+ALWAYS = (decide.LEFT_OUT_FILE, manifests.TOKENIZER_FILE)  # beside shards and manifest
+OTHERS = (*ALWAYS, QUALITY_FILE, REPORT_FILE)
 
 Placed = tuple[Path, str]  # a file, and the name that it gets in the data folder
 
@@ -36,10 +41,23 @@ Placed = tuple[Path, str]  # a file, and the name that it gets in the data folde
 def run(work: Path, plan: Plan, index: int, progress: Progress) -> None:
     """Write the manifest, and unless only a report was asked for, the data folder. The only task of its stage."""
     manifest, placed = collect(work, plan)
+    placed += [(work / name, name) for name in ALWAYS]
+    summary = survey.quality(work, plan)
+    if summary is not None:
+        manifest = replace(manifest, quality=_quality(summary, plan.options.filters))
+        write_text(work / QUALITY_FILE, json.dumps(summary.to_json(), ensure_ascii=False, indent=1) + "\n")
+        write_text(work / REPORT_FILE, page(manifest, summary))
+        placed += [(work / name, name) for name in (QUALITY_FILE, REPORT_FILE)]
     if not plan.options.report_only:
-        _place(work.parent, manifest, [*placed, *((work / name, name) for name in OTHERS)])
+        _place(work.parent, manifest, placed)
     with making_folder(output(work, STAGE, 0)) as folder:
         manifests.write(folder, manifest)
+
+
+def _quality(summary: Summary, filters: tuple[str, ...]) -> Quality:
+    noise = summary.families.get("noise", Counted())
+    rules = tuple(RuleCount(name, found.documents, found.bytes) for name, found in summary.rules.items())
+    return Quality(rules, summary.documents, summary.bytes, noise.documents, noise.bytes, filters)
 
 
 def collect(work: Path, plan: Plan) -> tuple[Manifest, list[Placed]]:

@@ -69,6 +69,17 @@ def repaired(strings: Any) -> Any:
     return pa.array(found, pa.large_string())
 
 
+def valid(strings: Any) -> Any:
+    """The same array, repaired where it holds bytes that are no UTF-8."""
+    import pyarrow as pa
+
+    try:
+        strings.validate(full=True)
+    except pa.ArrowInvalid:
+        return repaired(strings)
+    return strings
+
+
 def text_hashes(strings: Any) -> NDArray[np.uint64]:
     """(rows,) a hash of each text that leaves out white space and the case of ASCII letters; 0 for an empty one.
 

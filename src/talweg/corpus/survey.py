@@ -7,7 +7,7 @@ Documents are numbered through all tasks in their order; what is kept of one is 
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -16,8 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talweg.corpus import inputs, minhash, npy, strings
-from talweg.corpus.inputs import Batch
-from talweg.corpus.plan import Plan
+from talweg.corpus.inputs import Batch, Source
+from talweg.corpus.plan import Options, Part, Plan
+from talweg.corpus.quality import language, rules
+from talweg.corpus.quality.measures import measure
+from talweg.corpus.quality.summary import Summary
+from talweg.corpus.words import words
 from talweg.corpus.work import Progress, load_array, output, save_arrays
 from talweg.errors import InputError
 
@@ -28,6 +32,8 @@ PAGE = r"^([^?#]+)"
 INPUT = "input file"
 GROUPS = ("host of url", "source", "file_path", INPUT, "url", "text")  # from the coarsest to the finest
 COLUMNS = ("url", "source", "file_path")  # that groups are made of
+LANGUAGE = ("language", "language_score")  # as FineWeb states them
+NUMBER = re.compile(r"\d+(\.\d+)?(e-?\d+)?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,19 +74,20 @@ def run(work: Path, plan: Plan, index: int, progress: Progress) -> None:
     """Survey the documents of one task."""
     task, kept, lost, documents = plan.tasks[index], _Kept(), list[str](), list[int]()
     damage = cast(Literal["fatal", "skip"], plan.options.on_damage)
-    total, before = float(plan.bytes_of(task)), 0.0
+    total, before, summary = float(plan.bytes_of(task)), 0.0, Summary()
     for part in task.parts:
         source, piece = plan.piece(part)
-        columns = [name for name in COLUMNS if name in source.columns]
+        columns = columns_of(source)
         count, read = 0, 0.0
         for batch in inputs.read(source, piece, columns, on_damage=damage, lost=lost.append):
-            _survey(batch, part.source, plan.options.near, kept)
+            _survey(batch, part.source, kept)
+            _look_closer(batch, plan.options, kept, summary)
             count += len(batch.strings)
             read = min(read + float(kept.parts["num_bytes"][-1].sum()), float(piece.bytes))
             progress(before + read, total)
         before += piece.bytes
         documents.append(count)
-    about = json.dumps({"lost": lost}).encode()
+    about = json.dumps({"lost": lost, "quality": summary.to_json() if plan.options.quality else None}).encode()
     arrays = kept.arrays() | {"documents": np.array(documents), "about": np.frombuffer(about, dtype=np.uint8)}
     if plan.options.near:
         sketches = arrays.pop("sketches", np.empty((0, minhash.CELLS), dtype=np.uint8))
@@ -88,22 +95,65 @@ def run(work: Path, plan: Plan, index: int, progress: Progress) -> None:
     save_arrays(output(work, STAGE, index), arrays)
 
 
-def _survey(batch: Batch, source: int, near: bool, kept: _Kept) -> None:
-    data, ends = strings.raw(batch.strings)
+def _survey(batch: Batch, source: int, kept: _Kept) -> None:
+    """Hash, length and groups."""
     hashes = strings.text_hashes(batch.strings)
     kept.add("hashes", hashes)
-    kept.add("num_bytes", np.where(hashes == 0, 0, np.diff(ends)))
+    kept.add("num_bytes", np.where(hashes == 0, 0, np.diff(strings.raw(batch.strings)[1])))
     kept.add("rows", batch.rows)
     kept.add(INPUT, np.full(hashes.size, source + 1, dtype=np.uint64))
     for name in GROUPS:
         column = batch.columns.get("url" if name == "host of url" else name)
         if column is not None:
             kept.add(name, _hashed(column, name))
-    if near:
-        found = minhash.signatures(data, ends)
-        kept.add("sketches", found.sketches)
+
+
+def _look_closer(batch: Batch, options: Options, kept: _Kept, summary: Summary) -> None:
+    """Signatures and measures, where they are wanted; both are made of the same words."""
+    if not (options.near or options.quality):
+        return
+    data, ends = strings.raw(strings.valid(batch.strings))
+    found = words(data, ends)
+    if options.near:
+        signatures = minhash.signatures(data, ends, found)
+        kept.add("sketches", signatures.sketches)
         for number in range(minhash.BANDS):
-            kept.add(f"band {number}", found.bands[:, number])
+            kept.add(f"band {number}", signatures.bands[:, number])
+    if options.quality:
+        measures = measure(data, ends, found)
+        languages = _languages(batch, data, ends)
+        if languages is not None:
+            measures["english"] = language.english(*languages)
+        rejected = summary.add(measures, data, ends, languages[0] if languages is not None else None)
+        kept.add("rejected", np.packbits(rejected, axis=1))
+
+
+def _languages(
+    batch: Batch, data: NDArray[np.uint8], ends: NDArray[np.int64]
+) -> tuple[list[str], NDArray[np.float64]] | None:
+    """Code and score of each document: as the input states them, else found out where that can be; None: not known."""
+    if all(name in batch.columns for name in LANGUAGE):
+        codes, scores = (strings.texts(batch.columns[name]) for name in LANGUAGE)
+        numbers = np.array([float(score) if NUMBER.fullmatch(score) else np.nan for score in scores])
+        known = [code if np.isfinite(score) else "" for code, score in zip(codes, numbers, strict=True)]
+        return [code or language.NOT_KNOWN for code in known], numbers
+    return language.detect(data, ends) if language.available() else None
+
+
+def columns_of(source: Source) -> list[str]:
+    """What is read beside the text."""
+    return [name for name in (*COLUMNS, *LANGUAGE) if name in source.columns]
+
+
+def read_again(plan: Plan, part: Part) -> Iterator[Batch]:
+    """The batches of a part, the same documents as the survey saw. What is damaged was told then.
+
+    Where damage is passed over all its columns are read again: what is lost of one column is lost of the others.
+    """
+    source, piece = plan.piece(part)
+    damage = cast(Literal["fatal", "skip"], plan.options.on_damage)
+    columns = columns_of(source) if damage == "skip" else []
+    return inputs.read(source, piece, columns, on_damage=damage, lost=lambda message: None)
 
 
 def load(work: Path, plan: Plan) -> Survey:
@@ -154,6 +204,26 @@ def _sketch_file(work: Path, index: int) -> Path:
     return output(work, STAGE, index).with_suffix(".sketches.npy")
 
 
+def quality(work: Path, plan: Plan) -> Summary | None:
+    """What was measured of all documents; None where it was not asked for."""
+    whole = Summary()
+    for one in _about(work, plan):
+        if one["quality"] is None:
+            return None
+        whole.merge(Summary.from_json(one["quality"]))
+    return whole
+
+
+def rejected(work: Path, plan: Plan, names: Sequence[str]) -> NDArray[np.bool_]:
+    """(D,) documents that any of these rules rejects."""
+    at = [rules.NAMES.index(name) for name in names]
+    packed = np.concatenate(
+        [column(work, i, "rejected").reshape(-1, -(-len(rules.NAMES) // 8)) for i in range(len(plan.tasks))]
+    )
+    found = np.unpackbits(packed.astype(np.uint8), axis=1)[:, at].any(axis=1)
+    return np.asarray(found, dtype=bool)
+
+
 def places(work: Path, plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """(D,) each: the file of a document, where its piece of the file begins (0 in a parquet file), and its row."""
     files, begins = [], []
@@ -182,8 +252,12 @@ def file_documents(work: Path, plan: Plan) -> NDArray[np.int64]:
 
 def lost(work: Path, plan: Plan) -> list[str]:
     """What could not be read, and was passed over because that was asked for."""
-    about = [load_array(output(work, STAGE, i), "about").tobytes() for i in range(len(plan.tasks))]
-    return [*plan.lost, *(each for one in about for each in json.loads(one)["lost"])]
+    return [*plan.lost, *(each for one in _about(work, plan) for each in one["lost"])]
+
+
+def _about(work: Path, plan: Plan) -> Iterator[dict[str, Any]]:
+    for i in range(len(plan.tasks)):
+        yield json.loads(load_array(output(work, STAGE, i), "about").tobytes())
 
 
 def _hashed(values: Any, name: str) -> NDArray[np.uint64]:

@@ -26,8 +26,13 @@ class Chain(Protocol):
 
     def num_tasks(self, work: Path, stage: str) -> int: ...
 
-    def run_task(self, work: Path, stage: str, index: int) -> None:
-        """Its output depends on the task alone and appears as a whole; returns at once where it is there."""
+    def run_task(
+        self, work: Path, stage: str, index: int, progress: Callable[[float, float], None] | None = None
+    ) -> None:
+        """Its output depends on the task alone and appears as a whole; returns at once where it is there.
+
+        progress: is told what is done of the task, and all of it.
+        """
 
     def missing(self, work: Path, stage: str) -> list[int]: ...
 

@@ -27,15 +27,21 @@ def run(work: Path, *, workers: int | None, progress: Progress, chain: str = STA
             done = total - len(tasks)
             progress(stage, done, total)
             alone = min(most, len(tasks)) <= 1
-            for _ in _here(stages, work, stage, tasks) if alone else pool.do(stage, tasks, most):
+            steps = _here(stages, work, stage, tasks, progress) if alone else pool.do(stage, tasks, most)
+            for _ in steps:
                 done += 1
                 progress(stage, done, total)
             require_all(stages, work, stage, f"their output in {work} is gone")
 
 
-def _here(stages: Chain, work: Path, stage: str, tasks: Sequence[int]) -> Iterator[None]:
-    for index in tasks:
-        stages.run_task(work, stage, index)
+def _here(stages: Chain, work: Path, stage: str, tasks: Sequence[int], progress: Progress) -> Iterator[None]:
+    total = stages.num_tasks(work, stage)
+    for before, index in enumerate(tasks, total - len(tasks)):
+
+        def within(done: float, of: float, before: int = before) -> None:
+            progress(stage, before + min(done / of, 1.0) if of else before, total)
+
+        stages.run_task(work, stage, index, within)
         yield
 
 

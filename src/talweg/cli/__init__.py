@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from talweg import __version__
+from talweg.cli.data import export, prepare
 from talweg.errors import InputError
 from talweg.options import nearest, parse, split_overrides
 
@@ -27,81 +28,10 @@ EXTRAS = {  # what to install when an optional package is not there
     "tokenizers": "data",
     "tiktoken": "data",
     "bokeh": "report",
+    "fsspec": "data",
+    "datatrove": "cluster",
+    "ray": "cluster",
 }
-
-
-def prepare(
-    parquet: tuple[Path, ...],
-    /,
-    *,
-    out: Path,
-    tokenizer: str = "bpe",
-    vocabulary_size: int = 8192,
-    val_share: float = 0.01,
-    text_column: str | None = None,
-    seed: int = 0,
-) -> int:
-    """Turn parquet files into token shards for training.
-
-    The split for validation keeps whole groups (source, URL host) together, so that no document is on both sides.
-
-    Args:
-        parquet: parquet files, or folders of them
-        out: the data folder to write
-        tokenizer: bpe (trained on this text), gpt2, bytes, or a tokenizer.json or .tiktoken file
-        vocabulary_size: tokens of the trained bpe
-        val_share: share of the text kept for validation, in whole groups; never more than about 2 M tokens
-        text_column: the column that holds the text; found by its name and type when left out
-        seed: of the split
-    """
-    from talweg.corpus.prepare import UNITS
-    from talweg.corpus.prepare import prepare as prepare_corpus
-    from talweg.progress import Stages
-
-    with Stages(UNITS) as stages:
-        manifest = prepare_corpus(
-            parquet,
-            out,
-            tokenizer=tokenizer,
-            vocabulary_size=vocabulary_size,
-            val_share=val_share,
-            text_column=text_column,
-            seed=seed,
-            progress=stages.update,
-        )
-    train, val = manifest.train, manifest.val
-    print(f"{out}  {train.tokens:,} training tokens in {train.documents:,} documents, {val.tokens:,} for validation")
-    for warning in manifest.warnings:
-        print(f"note: {warning}", file=sys.stderr)
-    return 0
-
-
-def export(
-    data: Path,
-    /,
-    *,
-    to: Literal["nanogpt", "llmc", "datatrove"],
-    out: Path,
-    dtype: Literal["uint16", "uint32"] | None = None,
-) -> int:
-    """Write prepared data in the format of another trainer.
-
-    The data are held against their sha256 first. tokenizer.json is written beside the tokens. docs/data-format.md says
-    what each format keeps of the documents.
-
-    Args:
-        data: the data folder
-        to: the format
-        out: the folder to write, empty or not there yet
-        dtype: of a token; left out, what the format takes for this vocabulary
-    """
-    from talweg.corpus.exchange import export as export_data
-    from talweg.progress import Stages
-
-    with Stages({"checking": "MB", "exporting": "M tokens"}) as stages:
-        exported = export_data(data, out, to=to, dtype=dtype, progress=stages.update)
-    print(f"{out}  {exported.tokens:,} tokens as {exported.dtype} in {len(exported.files)} files")
-    return 0
 
 
 def train(config: Path, /, *, overrides: Sequence[str] = ()) -> int:

@@ -1,0 +1,127 @@
+"""The commands that make and hand on data: prepare and export."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Literal
+
+
+def prepare(
+    text: tuple[str, ...],
+    /,
+    *,
+    out: Path | None = None,
+    tokenizer: str = "bpe",
+    vocabulary_size: int = 8192,
+    val_share: float = 0.01,
+    val_tokens: int = 2_000_000,
+    text_column: str | None = None,
+    seed: int = 0,
+    dedup: Literal["off", "exact", "near"] = "exact",
+    near: bool = True,
+    quality: bool = True,
+    filter: tuple[str, ...] = (),
+    on_damage: Literal["fatal", "skip"] = "fatal",
+    report_only: bool = False,
+    report: Path | None = None,
+    engine: Literal["local", "datatrove", "ray", "slurm"] = "local",
+    workers: int | None = None,
+    sbatch: str = "",
+) -> int:
+    """Turn text into token shards for training, and measure it.
+
+    Reads parquet, jsonl and plain text, in folders, by patterns or from URLs (s3://, https://, hf://...); nanoGPT's
+    train.bin and llm.c's shards are taken over. The split for validation keeps whole groups (host, source, file)
+    together, and near-duplicates with them. A preparation that was stopped goes on where it was.
+
+    Args:
+        text: files, folders, patterns or URLs
+        out: (or -o) the data folder to write
+        tokenizer: bpe (trained on this text), gpt2, bytes, or a tokenizer.json or .tiktoken file
+        vocabulary_size: tokens of the trained bpe
+        val_share: share of the text kept for validation, in whole groups
+        val_tokens: never more than about so many
+        text_column: the column that holds the text; found by its name and type when left out
+        seed: of the split
+        dedup: copies that are left out: exact ones, near ones too, or none; left_out.parquet lists them
+        near: look for near-duplicates
+        quality: measure the quality of every document
+        filter: leave out what these rules reject: gopher, c4, fineweb, noise, or the name of a rule; none by default
+        on_damage: skip passes over what cannot be read, and says so
+        report_only: count and measure, write no data folder
+        report: also write the report to this .html or .json file
+        engine: what runs the work
+        workers: tasks at once; left out, as many as there are cores
+        sbatch: options for the jobs of slurm, such as "--partition=cpu --time=4:00:00"
+    """
+    from talweg.corpus.processor import avoid_slow_sorts
+
+    avoid_slow_sorts()
+    from talweg.corpus.prepare import UNITS
+    from talweg.corpus.prepare import prepare as prepare_corpus
+    from talweg.corpus.show import check, show
+    from talweg.progress import Stages
+
+    if report is not None:
+        check(report)
+    shown: list[str] = []
+    with Stages(UNITS) as stages:
+        manifest = prepare_corpus(
+            text,
+            out,
+            tokenizer=tokenizer,
+            vocabulary_size=vocabulary_size,
+            val_share=val_share,
+            val_tokens=val_tokens,
+            text_column=text_column,
+            seed=seed,
+            dedup=dedup,
+            near=near,
+            quality=quality,
+            filters=filter,
+            on_damage=on_damage,
+            report_only=report_only,
+            engine=engine,
+            workers=workers,
+            sbatch=sbatch,
+            progress=stages.update,
+            report=lambda manifest, summary: shown.extend(show(manifest, summary, report, *_screen())),
+        )
+    print("\n".join(shown) if shown else f"{manifest.train.tokens:,} training tokens")
+    return 0
+
+
+def export(
+    data: Path,
+    /,
+    *,
+    to: Literal["nanogpt", "llmc", "datatrove"],
+    out: Path,
+    dtype: Literal["uint16", "uint32"] | None = None,
+) -> int:
+    """Write prepared data in the format of another trainer.
+
+    The data are held against their sha256 first. tokenizer.json is written beside the tokens. docs/data-format.md says
+    what each format keeps of the documents.
+
+    Args:
+        data: the data folder
+        to: the format
+        out: the folder to write, empty or not there yet
+        dtype: of a token; left out, what the format takes for this vocabulary
+    """
+    from talweg.corpus.exchange import export as export_data
+    from talweg.progress import Stages
+
+    with Stages({"checking": "MB", "exporting": "M tokens"}) as stages:
+        exported = export_data(data, out, to=to, dtype=dtype, progress=stages.update)
+    print(f"{out}  {exported.tokens:,} tokens as {exported.dtype} in {len(exported.files)} files")
+    return 0
+
+
+def _screen() -> tuple[int, bool]:
+    """Columns, and whether colours are wanted."""
+    from shutil import get_terminal_size
+
+    on_screen = sys.stdout.isatty()
+    return get_terminal_size((80, 24)).columns if on_screen else 80, on_screen and not os.environ.get("NO_COLOR")
