@@ -6,7 +6,7 @@ from talweg.corpus import inspect
 from talweg.corpus.inspect import files
 from talweg.run import Facts
 
-NAME = "token files"
+NAME = "token_files"
 
 
 def sniff(path: Path, head: str) -> float:
