@@ -174,7 +174,6 @@ class Run:
     val_loss: Series = field(default_factory=Series)
     val_loss_clean: Series = field(default_factory=Series)  # of documents without a 13-gram that train holds
     val_standard_error: Series = field(default_factory=Series)  # of each value of val_loss, where the trainer gave it
-    val_loss_clean: Series = field(default_factory=Series)  # of documents without a 13-gram that train holds
     learning_rate: Series = field(default_factory=Series)
     grad_norm: Series = field(default_factory=Series)  # before clipping
     seconds_per_step: Series = field(default_factory=Series)
