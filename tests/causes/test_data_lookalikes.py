@@ -61,6 +61,13 @@ def test_what_copies_could_hide_is_bounded_where_the_text_was_counted() -> None:
 # duplicated_data
 
 
+def test_documents_that_nothing_parts_are_not_said_to_be_distinct() -> None:
+    run = healthy(rng(), unique_tokens=TOKENS / 20, near_unique_tokens=None, train_documents=0)
+    found = examine("duplicated_data", run)
+    assert found.verdict == "unknown"
+    assert "run into each other" in found.because
+
+
 def test_half_of_a_text_that_is_read_once_may_be_copies() -> None:
     """Two passes over what is distinct: harmless while undertrained, and the figures say so."""
     found = examine("duplicated_data", healthy(rng(), near_unique_tokens=TOKENS / 2))

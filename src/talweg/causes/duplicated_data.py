@@ -33,7 +33,8 @@ def examine(run: Run) -> Finding:
         return missing(*NEEDS, because="needs a loss curve, the parameters and the tokens of a step")
     n, seen = f.parameters, f.tokens_per_step * end
     counted = [size for size in (f.unique_tokens, f.near_unique_tokens) if size]
-    if f.train_tokens is None or not counted:
+    not_compared = f.near_unique_tokens is None and f.train_documents == 0
+    if f.train_tokens is None or not counted or not_compared:
         return _uncounted(run, n, seen)
     total, distinct = f.train_tokens, min(*counted, f.train_tokens)
     kind = "near or exact copies" if f.near_unique_tokens is not None else "exact copies"
@@ -61,6 +62,8 @@ def _uncounted(run: Run, n: float, seen: float) -> Finding:
     size = run.facts.train_tokens or run.facts.unique_tokens
     worst = None if size is None else _cost(n, HALF * size, size, seen).value
     because = "nobody looked for copies in the text: give --data"
+    if run.facts.train_documents == 0:
+        because = "documents run into each other, so copies of them cannot be told: encode with a separator after each"
     return missing("data", because=because, would_narrow_nats=worst)
 
 

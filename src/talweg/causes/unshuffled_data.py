@@ -107,8 +107,8 @@ def _returns(run: Run) -> tuple[float, float, float] | None:
 
 
 def _without_trend(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(passes, BINS) less a cubic in each pass: it takes the fall, and leaves nothing of memorised text's staircase,
-    which steps down at each new pass and is flat between."""
+    """(passes, BINS) less a cubic in each pass: it takes the fall, and all of memorised text's staircase, which
+    steps down at each new pass and is flat between."""
     powers = np.polynomial.legendre.legvander(np.linspace(-1, 1, BINS), 3)  # (BINS, 4)
     fitted = np.linalg.lstsq(powers, table.T, rcond=None)[0]
     return np.asarray(table - (powers @ fitted).T)

@@ -6,7 +6,7 @@ from talweg.corpus import inspect
 from talweg.corpus.inspect import files
 from talweg.run import Facts
 
-NAME = "token files"
+NAME = "token_files"
 
 
 def sniff(path: Path, head: str) -> float:
@@ -33,7 +33,7 @@ def measured(path: Path, tokenizer: str | None = None) -> Facts:
     return Facts.stated(
         f"measured on {Path(path).name or path} ({found.stored}{part})",
         train_tokens=float(found.tokens),
-        unique_tokens=None if repeated is None else found.tokens * (1 - repeated),
+        unique_tokens=found.tokens * (1 - (repeated or 0.0)),  # at most: documents that nothing parts are not compared
         train_documents=found.documents,
         largest_token_id=found.largest_id,
         largest_storable_id=found.largest_storable_id,

@@ -14,6 +14,8 @@ def text_size(run: Run) -> float | None:
     counted = [n for n in (run.facts.unique_tokens, run.facts.near_unique_tokens) if n is not None]
     if counted:
         return min(counted)
+    if run.facts.train_tokens is not None:
+        return run.facts.train_tokens
     fineweb = "fineweb" in (run.facts.dataset or "").lower()
     return repetition.FINEWEB_PARQUET if fineweb else None
 

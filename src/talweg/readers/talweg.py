@@ -19,7 +19,6 @@ COLUMNS: tuple[tuple[str, str, LossKind], ...] = (
     ("train_loss", "loss", "batch"),
     ("train_eval_loss", "train_eval_loss", "evaluation"),
     ("val_loss", "val_loss", "evaluation"),
-    ("val_loss_clean", "val_loss_clean", "evaluation"),
     ("val_standard_error", "val_standard_error", "unknown"),
     ("val_loss_clean", "val_loss_clean", "evaluation"),
     ("learning_rate", "lr", "unknown"),

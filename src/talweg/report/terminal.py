@@ -221,11 +221,13 @@ def _absent(v: View, page: Page, detail: Detail) -> list[Text]:
 def _unknown(v: View, page: Page, detail: Detail) -> list[Text]:
     if not v.unknown:
         return []
-    by_answer: dict[str, list[str]] = {}  # those that one thing would answer stand together
+    by_answer: dict[str, list[CauseView]] = {}  # those that one thing would answer stand together
     for cause in v.unknown:
-        hides = f" ({cause.hides})" if cause.hides else ""
-        by_answer.setdefault("give " + cause.needs if cause.needs else cause.because, []).append(f"{cause.name}{hides}")
-    parts = [f"{', '.join(names)}: {answer}" for answer, names in by_answer.items()]
+        by_answer.setdefault("give " + cause.needs if cause.needs else cause.because, []).append(cause)
+    parts = []
+    for answer, causes in by_answer.items():
+        hides = f" ({causes[0].hides})" if causes[0].hides else ""  # the first hides most
+        parts.append(f"{', '.join(cause.name for cause in causes)}: {answer}{hides}")
     return page.row("cannot tell", " · ".join(parts), limit=detail.listed)
 
 
