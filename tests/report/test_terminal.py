@@ -62,7 +62,7 @@ def test_all_parts_of_the_answer_are_there() -> None:
         "3.516 ±0.022 at step 20,000",
         "width 384 -> 512: wins 0.110 (0.080–0.140), 3.40 B tokens more",
         "absent 8: overfitting (val lies 0.069 below train",
-        "repeated_data (could hide up to 0.120): give unique_tokens",
+        "repeated_data: give unique_tokens (could hide up to 0.120)",
         "small_batch_noise",
         '"train and val are within 0.1, so it overfits": the gap is -0.07',
         "try model.width = 512; wait: 5,500 steps; model.dropout = 0.0",
