@@ -24,7 +24,7 @@ def test_an_array_without_rows_has_one_offset() -> None:
 def test_hashes_leave_out_white_space_and_case_of_ascii() -> None:
     texts = pa.array(["Ab c", " aB\tC\n", "abd", "", " \n", "É", "é"], pa.large_string())
     hashes = strings.text_hashes(texts)
-    expected = hashlib.blake2b(b"abc", digest_size=8).digest()
+    expected = hashlib.sha256(b"abc").digest()[:8]
     assert hashes[0] == hashes[1] == int.from_bytes(expected, "little")
     assert hashes[3] == hashes[4] == 0
     assert np.unique(hashes).size == 5

@@ -20,7 +20,7 @@ from talweg.files import write_text
 
 FILE = "plan.json"
 # Text in a task: small enough that a stopped command loses seconds, large enough that a task's own cost does not show.
-SMALLEST_TASK, LARGEST_TASK = 16_000_000, 256_000_000
+SMALLEST_TASK, LARGEST_TASK = 32_000_000, 256_000_000
 TASKS = 64  # as many as there are where both bounds allow it; our choice
 PAIR_BYTES = 2_000_000_000  # of text, from which pairs of tokens are counted; beyond it, in every second task, third...
 

@@ -4,7 +4,6 @@ wanted, the bands of its near-duplicates and its measures of quality.
 Documents are numbered through all tasks in their order; what is kept of one is some tens of bytes.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -21,14 +20,14 @@ from talweg.corpus.plan import Options, Part, Plan
 from talweg.corpus.quality import language, rules
 from talweg.corpus.quality.measures import measure
 from talweg.corpus.quality.summary import Summary
-from talweg.corpus.words import words
+from talweg.corpus.words import span_hashes, words
 from talweg.corpus.work import Progress, load_array, output, save_arrays
 from talweg.errors import InputError
 
 STAGE = "survey"
 # scheme://user@www.HOST/path?query#fragment
-HOST = r"^[a-z][a-z0-9+.-]*://(?:[^/?#@]*@)?(?:www\.)?([^/?#]+)"
-PAGE = r"^([^?#]+)"
+HOST = r"^(?i:[a-z][a-z0-9+.-]*://(?:[^/?#@]*@)?(?:www\.)?)(?P<found>[^/?#]+)"
+PAGE = r"^(?P<found>[^?#]+)"
 INPUT = "input file"
 GROUPS = ("host of url", "source", "file_path", INPUT, "url", "text")  # from the coarsest to the finest
 COLUMNS = ("url", "source", "file_path")  # that groups are made of
@@ -264,15 +263,10 @@ def _hashed(values: Any, name: str) -> NDArray[np.uint64]:
     """(rows,) 64-bit hashes of the values; 0 where there is none."""
     import pyarrow.compute as pc
 
-    encoded = pc.dictionary_encode(values)
+    values = strings.valid(values)
     pattern = {"host of url": HOST, "url": PAGE}.get(name)
-    words = strings.texts(encoded.dictionary)
     if pattern is not None:
-        matches = (re.match(pattern, word, re.IGNORECASE) for word in words)
-        words = [match[1].lower() if match else "" for match in matches]
-    hashes = [
-        int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little") if word else 0
-        for word in words
-    ]
-    indices: NDArray[np.int32] = encoded.indices.to_numpy()
-    return np.array(hashes or [0], dtype=np.uint64)[indices]
+        matched = pc.struct_field(pc.extract_regex(values, pattern), "found")
+        values = pc.fill_null(pc.ascii_lower(matched) if name == "host of url" else matched, "")
+    data, ends = strings.raw(values)
+    return np.where(np.diff(ends) > 0, span_hashes(data, ends[:-1], ends[1:]), np.uint64(0))
