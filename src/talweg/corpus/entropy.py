@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from talweg.corpus.draw import mixed
 
 MAX_PAIRS = 1 << 24  # different pairs held at once, 16 bytes each
-STRETCH = 1 << 22  # tokens sorted at once
+STRETCH = 1 << 23  # tokens sorted at once
 
 
 @dataclass(frozen=True)
