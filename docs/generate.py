@@ -74,7 +74,8 @@ def commands() -> str:
         rows = ["| | | default |", "|---|---|---|"]
         for p in shown:
             word = f"`{options.metavar(p)}`" if p.kind is p.POSITIONAL_ONLY else f"`--{p.name.replace('_', '-')}`"
-            default = "" if p.default in (p.empty, None, "") else f"`{p.default}`"
+            default = "" if p.default in (p.empty, None, "", ()) else f"`{p.default}`"
+            word += f", `--no-{p.name.replace('_', '-')}`" if p.default is True else ""
             rows.append(f"| {word} | {said[p.name]}{_choices(p.annotation)} | {default} |")
         parts += [f"## talweg {name} {' '.join(map(str, positional))}".rstrip(), text, "\n".join(rows)]
     return "\n\n".join(parts) + "\n"

@@ -407,3 +407,12 @@ def test_the_manifest_is_plain_json_without_nan(web: Path, tmp_path: Path) -> No
     content = (tmp_path / "data" / "manifest.json").read_text(encoding="utf-8")
     value = json.loads(content, parse_constant=lambda name: pytest.fail(name))
     assert value == json.loads(json.dumps(asdict(written)))
+
+
+def test_a_rule_that_needs_tokens_is_no_filter(web: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="bytes_per_token is counted of tokens"):
+        prepare([web], tmp_path / "data", filters=["bytes_per_token"])
+    written = prepare([web], tmp_path / "data", tokenizer="bytes", filters=["noise"])
+    assert written.quality is not None
+    assert "mojibake" in written.quality.filters
+    assert "bytes_per_token" not in written.quality.filters

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from talweg.diagnosis import Diagnosis
 
 NOTHING_WRONG, CAUSE_PRESENT, NOT_JUDGED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+ALSO = {"-o": "--out", "--vocab-size": "--vocabulary-size"}  # what else an option may be called
 EXTRAS = {  # what to install when an optional package is not there
     "torch": "train",
     "safetensors": "train",
@@ -250,7 +251,7 @@ def _call(name: str, words: list[str]) -> int:
     if name == "train":
         words, overrides = split_overrides(words)
         parsed["overrides"] = overrides
-    arguments, unknown = parse(command, name, ["--out" if word == "-o" else word for word in words])
+    arguments, unknown = parse(command, name, [ALSO.get(word, word) for word in words])
     if unknown:
         options = [f"--{p.replace('_', '-')}" for p in inspect.signature(command).parameters]
         raise InputError(f"talweg {name} does not know {unknown[0]}{nearest(unknown[0], options)}")

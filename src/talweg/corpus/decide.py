@@ -26,8 +26,8 @@ from talweg.files import replacing
 STAGE = "decide"
 LEFT_OUT_FILE = "left_out.parquet"
 # Why a document is in no shard. A copy in train of a text in val is left out of val.
-EMPTY, FILTERED, EXACT, NEAR, IN_BOTH = "empty", "filtered", "exact duplicate", "near-duplicate", "in train too"
-STAYS = ""
+STAYS, EMPTY, FILTERED, EXACT, NEAR, IN_BOTH = range(6)
+REASONS = ("", "empty", "filtered", "exact duplicate", "near-duplicate", "in train too")
 # English web text under a BPE of 4,096 and of 16,384 tokens, by the logarithm of the vocabulary.
 BYTES_PER_TOKEN = ((math.log(4096), math.log(16384)), (3.73, 4.41))
 
@@ -62,11 +62,10 @@ def run(work: Path, plan: Plan, index: int, progress: Progress) -> None:
     join = clusters if options.dedup != "near" else None
     assignment = assign(found, wanted, options.val_share, options.seed, wanted=kept, clusters=join)
     side = assignment.side
-    reason = np.select(
-        [side != LEFT_OUT, ~full, ~passed, ~exact_first & ~kept, ~kept],
-        [STAYS, EMPTY, FILTERED, EXACT, NEAR],
-        default=IN_BOTH,
-    )
+    reason = np.full(side.size, IN_BOTH, dtype=np.int8)
+    for why, those in ((NEAR, ~kept), (EXACT, ~exact_first & ~kept), (FILTERED, ~passed), (EMPTY, ~full)):
+        reason[those] = why
+    reason[side != LEFT_OUT] = STAYS
     _list(work, plan, found, reason, clusters)
     stays = side != LEFT_OUT
     arrays = {"side": side, "kind": _first_of(found.hashes, stays)}
@@ -130,31 +129,40 @@ def _list(work: Path, plan: Plan, found: Survey, reason: NDArray[Any], clusters:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    file, begin, row = survey.places(work, plan)
     out = np.flatnonzero(reason != STAYS)
-    instead = np.full(reason.size, -1, dtype=np.int64)
-    for why, kind in ((EXACT, found.hashes), (IN_BOTH, found.hashes), (NEAR, clusters)):
-        mine = reason == why
-        if kind is None or not mine.any():
-            continue
-        stays = np.flatnonzero(reason == STAYS)
-        kinds, first = np.unique(kind[stays], return_index=True)
-        at = np.minimum(np.searchsorted(kinds, kind[mine]), max(kinds.size - 1, 0))
-        instead[mine] = np.where(kinds[at] == kind[mine], stays[first[at]], -1)
+    instead = _kept_instead(found, reason, out, clusters)
+    known = instead >= 0
+    file, begin, row = survey.places(work, plan, out)
+    kept_file, kept_begin, kept_row = survey.places(work, plan, np.maximum(instead, 0))
     names = pa.array([source.url for source in plan.sources])
-    other = instead[out]
-    known = other >= 0
-    kept_input = pa.array(file[other].astype(np.int32), mask=~known)
     table = pa.table(
         {
-            "input": pa.DictionaryArray.from_arrays(pa.array(file[out].astype(np.int32)), names),
-            "begin": begin[out],
-            "row": row[out],
-            "reason": pa.array(reason[out].tolist()).dictionary_encode(),
-            "kept_input": pa.DictionaryArray.from_arrays(kept_input, names),
-            "kept_begin": pa.array(begin[other], mask=~known),
-            "kept_row": pa.array(row[other], mask=~known),
+            "input": pa.DictionaryArray.from_arrays(pa.array(file.astype(np.int32)), names),
+            "begin": begin,
+            "row": row,
+            "reason": pa.DictionaryArray.from_arrays(pa.array(reason[out]), pa.array(REASONS)),
+            "kept_input": pa.DictionaryArray.from_arrays(pa.array(kept_file.astype(np.int32), mask=~known), names),
+            "kept_begin": pa.array(kept_begin, mask=~known),
+            "kept_row": pa.array(kept_row, mask=~known),
         }
     )
     with replacing(work / LEFT_OUT_FILE) as target:
         pq.write_table(table, target, compression="zstd")
+
+
+def _kept_instead(
+    found: Survey, reason: NDArray[np.int8], out: NDArray[np.int64], clusters: NDArray[np.int64] | None
+) -> NDArray[np.int64]:
+    """(left out,) the document that stays in place of each of these; -1 where none does."""
+    instead = np.full(out.size, -1, dtype=np.int64)
+    for reasons, kind in (((EXACT, IN_BOTH), found.hashes), ((NEAR,), clusters)):
+        mine = np.isin(reason[out], reasons)
+        if kind is None or not mine.any():
+            continue
+        wanted = kind[out[mine]]
+        stays = np.flatnonzero((reason == STAYS) & np.isin(kind, wanted))
+        kinds, first = np.unique(kind[stays], return_index=True)
+        if kinds.size:
+            at = np.minimum(np.searchsorted(kinds, wanted), kinds.size - 1)
+            instead[mine] = np.where(kinds[at] == wanted, stays[first[at]], -1)
+    return instead

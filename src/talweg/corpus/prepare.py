@@ -104,7 +104,7 @@ def prepare(
         dedup=dedup,
         near=near,
         quality=quality,
-        filters=tuple(rule.name for rule in rules.chosen(filters)) if filters else (),
+        filters=_filters(filters),
         on_damage=on_damage,
         report_only=report_only,
     )
@@ -125,6 +125,14 @@ def _check_vocabulary(tokenizer: str, vocabulary_size: int) -> None:
         raise InputError(
             f"a vocabulary of {vocabulary_size:,} tokens; a byte-level BPE needs {SMALLEST_BPE} to {LARGEST_BPE:,}"
         )
+
+
+def _filters(names: Sequence[str]) -> tuple[str, ...]:
+    """The rules that these names mean, without one that needs tokens: documents are chosen before they are encoded."""
+    found = [rule.name for rule in rules.chosen(names) if rule.measure != "bytes_per_token"] if names else []
+    if names and not found:
+        raise InputError("bytes_per_token is counted of tokens, after documents were chosen, so it cannot be a filter")
+    return tuple(found)
 
 
 def _in_megabytes(planned: Plan, progress: Progress | None) -> Progress:

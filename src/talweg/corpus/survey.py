@@ -223,16 +223,28 @@ def rejected(work: Path, plan: Plan, names: Sequence[str]) -> NDArray[np.bool_]:
     return np.asarray(found, dtype=bool)
 
 
-def places(work: Path, plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """(D,) each: the file of a document, where its piece of the file begins (0 in a parquet file), and its row."""
-    files, begins = [], []
+def places(
+    work: Path, plan: Plan, which: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Of these documents, in any order: the file, where its piece of it begins (0 in a parquet file), and the row."""
+    found = np.zeros((3, which.size), dtype=np.int64)
+    before = 0
     for i, task in enumerate(plan.tasks):
         documents = load_array(output(work, STAGE, i), "documents")
-        pieces = [plan.piece(part) for part in task.parts]
-        files.append(np.repeat([part.source for part in task.parts], documents))
-        begins.append(np.repeat([0 if s.kind == "parquet" else piece.begin for s, piece in pieces], documents))
-    rows = [column(work, i, "rows").astype(np.int64) for i in range(len(plan.tasks))]
-    return np.concatenate(files).astype(np.int64), np.concatenate(begins).astype(np.int64), np.concatenate(rows)
+        mine = (which >= before) & (which < before + documents.sum())
+        here = which[mine] - before
+        before += int(documents.sum())
+        if not here.size:
+            continue
+        part = np.searchsorted(np.cumsum(documents), here, side="right")
+        pieces = [plan.piece(each) for each in task.parts]
+        begins = np.array([0 if source.kind == "parquet" else piece.begin for source, piece in pieces])
+        found[:, mine] = (
+            np.array([each.source for each in task.parts])[part],
+            begins[part],
+            column(work, i, "rows")[here],
+        )
+    return found[0], found[1], found[2]
 
 
 def task_documents(work: Path, plan: Plan) -> NDArray[np.int64]:
