@@ -149,7 +149,7 @@ def test_little_validation_is_said_with_its_standard_error(web: Path, tmp_path: 
     low, high = 0.5 / (tokens / 1024) ** 0.5, 1 / (tokens / 1024) ** 0.5
     assert written.warnings == (
         f"validation has {tokens:,} tokens, under 200,000: its loss level is uncertain by about {low:.2f} to "
-        f"{high:.2f} nats (one standard error); a larger val_share or more text helps",
+        f"{high:.2f} nats (one standard error); a larger --val-share or more text helps",
     )
 
 

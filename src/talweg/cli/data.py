@@ -31,8 +31,9 @@ def prepare(
     """Turn text into token shards for training, and measure it.
 
     Reads parquet, jsonl and plain text, in folders, by patterns or from URLs (s3://, https://, hf://...); nanoGPT's
-    train.bin and llm.c's shards are taken over. The split for validation keeps whole groups (host, source, file)
-    together, and near-duplicates with them. A preparation that was stopped goes on where it was.
+    train.bin and llm.c's shards are taken over. A file of plain text is one document; lines of <|endoftext|> part
+    documents, and what is longer than 64 kB is cut at blank lines. The split for validation keeps whole groups (host,
+    source, file) together, and near-duplicates with them. A preparation that was stopped goes on where it was.
 
     Args:
         text: files, folders, patterns or URLs
