@@ -87,6 +87,17 @@ def test_passes_and_copies_share_the_cost_of_what_is_distinct() -> None:
 # train_val_overlap
 
 
+def test_thirteen_bytes_are_no_passage() -> None:
+    """Of single bytes over half of all runs of 13 stand elsewhere; of four bytes a token that is a copy."""
+    found = examine("train_val_overlap", healthy(rng(), val_overlap_share=0.57, bytes_per_token=1.0))
+    assert found.verdict == "unknown"
+    assert "13 tokens are 13 bytes here" in found.because
+    assert (
+        examine("train_val_overlap", healthy(rng(), val_overlap_share=0.57, bytes_per_token=4.0)).verdict == "present"
+    )
+    assert examine("train_val_overlap", healthy(rng(), val_overlap_share=0.01, bytes_per_token=1.0)).verdict == "absent"
+
+
 @pytest.mark.parametrize("share", [0.0, 0.035, 0.09])
 def test_quotations_and_a_random_split_are_no_overlap(share: float) -> None:
     assert examine("train_val_overlap", healthy(rng(), val_overlap_share=share)).verdict == "absent"

@@ -1,5 +1,6 @@
 """Text behind URLs: a web server with range requests, an S3-compatible one, and each of their failures in one line."""
 
+import functools
 import gzip
 import importlib
 import json
@@ -8,7 +9,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -49,6 +52,11 @@ def web(tmp_path: Path) -> Iterator[servers.Web]:
         yield facts
 
 
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *words: object) -> None:
+        pass
+
+
 def test_only_the_column_and_the_row_group_that_are_read_cross_the_wire(web: servers.Web, tmp_path: Path) -> None:
     size = (tmp_path / "a.parquet").stat().st_size
     (source,) = inputs.find([f"{web.url}/a.parquet"])
@@ -79,6 +87,18 @@ def test_a_server_without_ranges(web: servers.Web) -> None:
     assert documents(f"{web.url}/a.jsonl.gz") == TEXTS
     with pytest.raises(InputError, match=r"a\.parquet: its server gives no parts of a file, which parquet needs"):
         inputs.find([f"{web.url}/a.parquet"])
+
+
+def test_a_server_that_says_the_length_and_gives_no_ranges(web: servers.Web, tmp_path: Path) -> None:
+    """As python -m http.server does: a small file comes whole all the same, parquet is refused in a person's words."""
+    handler = functools.partial(QuietHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert documents(f"{url}/a.jsonl") == TEXTS
+        with pytest.raises(InputError, match=r"a\.parquet: its server gives no parts of a file; download it first$"):
+            inputs.find([f"{url}/a.parquet"])
+        server.shutdown()
 
 
 def test_a_damaged_file_on_the_web_is_told(web: servers.Web, tmp_path: Path) -> None:

@@ -85,6 +85,13 @@ def test_train_and_val_are_found_by_their_names(tmp_path: Path) -> None:
 # vocabulary
 
 
+def test_what_stands_beside_tokens_is_no_token_file(tmp_path: Path) -> None:
+    """Shards of talweg prepare that were copied without their manifest."""
+    for name in ("train-00000.npy", "train-00000.documents.npy", "val-00000.npy", "val-00000.overlap.npy"):
+        (tmp_path / name).touch()
+    assert [[p.name for p in side] for side in files.find(tmp_path)] == [["train-00000.npy"], ["val-00000.npy"]]
+
+
 def test_a_ranks_file_and_a_tokenizer_json_give_the_same_bytes() -> None:
     ranks = vocabulary.read(str(shared("data/gpt2/r50k_base.tiktoken")))
     assert (ranks.size, ranks.separator_id) == (50_257, 50_256)

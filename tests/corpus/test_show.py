@@ -98,9 +98,19 @@ def test_what_was_not_looked_for_is_not_known() -> None:
     assert "unique 899,100 training tokens without exact copies" in text
 
 
-def test_nothing_at_all_can_be_shown() -> None:
-    assert "none rejects" in terminal(BARE, Summary()) or "a filter would drop" in terminal(BARE, Summary())
-    assert "<h2>Measures" not in page(BARE, Summary())
+def test_quality_that_was_not_measured_is_not_called_good() -> None:
+    """Silence is no health: no "no document is noise", and no shares of nothing."""
+    screen, html = re.sub(r"\s+", " ", terminal(MANIFEST, Summary())), page(MANIFEST, Summary())
+    for text in (screen, html):
+        assert "The quality of the text was not measured; 3 repeat an earlier one;" in text
+        assert "No document is noise" not in text
+        assert "a filter would drop" not in text
+        assert "What the filters would drop" not in text
+        assert "<h2>Measures" not in text
+    assert "37,842 rows · 45.0 MB in files" in screen
+    assert "noise not known quality was not measured" in screen
+    assert "duplicates 3 2 exact, 1 near; exact left out" in screen
+    assert "<h2>Rule by rule" not in html
 
 
 class Reader(HTMLParser):

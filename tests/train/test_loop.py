@@ -2,7 +2,9 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import safetensors.torch
 import torch
 
 import talweg.train
+from talweg.corpus import manifest as manifests
 from talweg.errors import InputError
 from talweg.train import loop, update
 from talweg.train.config import Config, load
@@ -173,6 +176,29 @@ def test_a_run_does_not_go_on_with_another_model(configured: Make) -> None:
     run_until(configured(run__name="a"), 5)
     with pytest.raises(InputError, match=r"begun with another model \(model.layers 2 -> 3\); give another run.name"):
         list(train(configured(run__name="a", model__layers=3)))
+
+
+def test_a_run_does_not_go_on_with_another_text(configured: Make, data: Path, tmp_path: Path) -> None:
+    """The same tokenizer and 500 tokens less: the cursor of the checkpoint would mean other windows."""
+    other, manifest = tmp_path / "other", manifests.read(data)
+    shutil.copytree(data, other)
+    first = replace(manifest.train.shards[0], sha256="0" * 64)
+    run_until(configured(run__name="a"), 5)
+    for tokens, told in ((manifest.train.tokens - 500, "of {:,} training tokens, this one has {:,}"), (None, "")):
+        now = manifest.train.tokens if tokens is None else tokens
+        shards = (first, *manifest.train.shards[1:])
+        manifests.write(other, replace(manifest, train=replace(manifest.train, tokens=now, shards=shards)))
+        words = told.format(manifest.train.tokens, now) if told else f"of as many training tokens ({now:,})"
+        with pytest.raises(InputError, match=r"begun on another text.* give the data it was begun with, or") as error:
+            list(train(configured(run__name="a", data__path=str(other))))
+        assert words in str(error.value)
+
+
+def test_a_run_goes_on_where_its_text_was_moved(configured: Make, data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "moved")
+    run_until(configured(run__name="a"), 5)
+    records = list(train(configured(run__name="a", data__path=str(tmp_path / "moved"))))
+    assert records[1]["note"].startswith("goes on from step 5, with data.path")
 
 
 def test_open_values_keep_what_the_run_began_with(configured: Make) -> None:

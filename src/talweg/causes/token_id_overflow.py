@@ -5,7 +5,8 @@ something else at every such place. With a vocabulary of V tokens stored in a ty
 
     V - 1 > M    means that ids from M + 1 to V - 1 cannot be there, whatever the text held
 
-and a negative id is one that was stored in a signed type. The wrapped tokens are noise as inputs and as targets.
+and a signed type ends at half of that: what lies beyond reads as negative. The wrapped tokens are noise as inputs and
+as targets.
 
 Refuted by: the text decoded from the stored ids is the text that was encoded.
 Known problems: which ids were wrapped cannot be told from the file; a text that truly uses none of the upper tokens
@@ -27,7 +28,6 @@ NEEDS = ("largest_token_id", "largest_storable_id")
 # Share of tokens with ids beyond 2^16 in a vocabulary of 100,000 to 250,000: our choice, by the rank law
 # p(r) ~ 1 / r, under which ln(V / 2^16) / ln V of them are: 4 to 11 %; merges of rare words are rarer than that.
 WRAPPED = (0.005, 0.11)
-NEGATIVE = 1e-6  # share of the tokens: our choice, one in a million is no accident of text
 
 
 def examine(run: Run) -> Finding:

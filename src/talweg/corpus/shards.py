@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from talweg.corpus import manifest as manifests
 from talweg.corpus import npy
@@ -100,10 +100,6 @@ class Split:
         None where it was not looked for.
         """
         return np.concatenate(self.shard_overlap) if self.shard_overlap else None
-
-    def document_of(self, position: ArrayLike) -> NDArray[np.int64]:
-        """The index of the document that holds the token at each position, of the same shape."""
-        return np.searchsorted(self.document_ends, np.asarray(position), side="right")
 
 
 def open_split(data: Path, split: Literal["train", "val"]) -> Split:

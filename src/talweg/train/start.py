@@ -1,7 +1,9 @@
 """Before the first step: the data opened, the configuration resolved, the model built or restored."""
 
+import hashlib
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -130,6 +132,8 @@ def snapshot(plan: Plan, training: Training, log_bytes: int) -> checkpoints.Chec
         "evaluated": training.evaluated,
         "log_bytes": log_bytes,
         "tokenizer_sha256": plan.manifest.tokenizer.sha256,
+        "train_tokens": plan.manifest.train.tokens,
+        "train_sha256": _train_sha256(plan.manifest),
         "parent": None,
         "schedule": asdict(plan.schedule),
         "config": {key: str(value) if isinstance(value, Path) else value for key, value in items(plan.config).items()},
@@ -209,6 +213,11 @@ def _restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> l
         raise InputError(
             f"{plan.folder} was begun with another tokenizer than {plan.config.data.path} has; give another run.name"
         )
+    if state.get("train_sha256") != _train_sha256(plan.manifest):  # the cursor would mean other windows
+        raise InputError(
+            f"{plan.folder} was begun on {_other_text(state, plan.manifest)}; give the data it was begun with, "
+            "or another run.name"
+        )
     with torch.no_grad():
         for name, parameter in training.model.named_parameters():
             parameter.copy_(saved.model[name])
@@ -221,6 +230,28 @@ def _restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> l
     training.saved = training.step
     note = f"goes on from step {training.step}"
     return [f"{note}, with {', '.join(changed.values())}" if changed else note]
+
+
+def _train_sha256(manifest: Manifest) -> str:
+    """One hash of the training text as the manifest has it: of the sha256 of its shards and their documents, in order.
+
+    The same text in another folder has the same; where the shards themselves were changed `open_split` or `verify`
+    tells.
+    """
+    hashes = [each for shard in manifest.train.shards for each in (shard.sha256, shard.documents_sha256)]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def _other_text(state: Mapping[str, Any], manifest: Manifest) -> str:
+    """What tells the text that a checkpoint has read from this one."""
+    before, now = state.get("train_tokens"), manifest.train.tokens
+    if before is None:
+        return "a text that its checkpoint does not name"
+    return (
+        f"another text, of {before:,} training tokens, this one has {now:,}"
+        if before != now
+        else (f"another text of as many training tokens ({now:,})")
+    )
 
 
 def _write_folder(plan: Plan, given: Config) -> None:

@@ -82,6 +82,8 @@ def failed(url: str, error: BaseException) -> InputError:
         return InputError(f"{url}: no answer in time; check the network and the address, then run it again")
     if isinstance(error, ConnectionError) or "connect" in lower or "dns" in lower or "resolve" in lower:
         return InputError(f"{url} cannot be reached ({said or kind}); check the network and the address")
+    if "range requests" in lower:
+        return InputError(f"{url}: its server gives no parts of a file; download it first")
     return InputError(f"{url} cannot be read ({kind}: {said})" if said else f"{url} cannot be read ({kind})")
 
 

@@ -19,6 +19,7 @@ LLMC = {(20240520, 1): "<u2", (20240801, 7): "<u4"}
 LLMC_HEADER = 1024  # bytes
 SAMPLE = 1 << 16  # words of two bytes that the width is told from
 SMALL_UPPER = 16  # upper halves of tokens of a vocabulary below a million
+BESIDE = (".documents.npy", ".overlap.npy")  # what talweg prepare writes beside its tokens
 NEARLY_ALL = 0.98  # our choice: of upper halves; of two-byte tokens of text under 5 % are so small
 
 
@@ -34,7 +35,8 @@ class TokenFile:
 def find(path: Path) -> tuple[list[Path], list[Path]]:
     """The training and the validation files that a folder or one of its files stands for, by their names."""
     folder = path if path.is_dir() else path.parent
-    names = [p for p in sorted(folder.iterdir()) if p.suffix in (".bin", ".npy") and "documents" not in p.name]
+    named = (p for p in sorted(folder.iterdir()) if p.suffix in (".bin", ".npy"))
+    names = [p for p in named if not p.name.endswith(BESIDE)]
     if path.is_file() and "train" not in path.name:
         train = [path]
     elif path.is_file():  # with the shards beside it that differ in digits alone

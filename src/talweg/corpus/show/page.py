@@ -82,6 +82,8 @@ def _families(v: View) -> str:
         if v.in_force
         else "No filter was in force; nothing was dropped by a rule."
     )
+    if not v.families:
+        return ""
     bars = _bar_rows(Bar(bar.label, bar.share, bar.text, f"{bar.more} of the text") for bar in v.families)
     return _section(
         "What the filters would drop", f'{bars}<p class="soft small">{escape(force)}</p>', "share of the documents"
@@ -96,6 +98,8 @@ def _rules(v: View) -> str:
     if v.not_judged:
         rest.append(f"Not judged, because nothing was measured for them: {', '.join(v.not_judged)}.")
     notes = "".join(f'<p class="soft small">{escape(text)}</p>' for text in rest)
+    if not entries and not notes:
+        return ""
     return _section("Rule by rule", f'<div class="entries rules">{entries}</div>{notes}', "open one for examples")
 
 

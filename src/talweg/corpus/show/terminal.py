@@ -35,7 +35,7 @@ def terminal(manifest: Manifest, quality: Summary, width: int = 80, color: bool 
         lines += _row(figure.label, value.append(f"  {figure.note}", style="not bold"), room)
     lines += _row("document bytes", Text(_spread(quality)), room)
     lines += _row("languages", Text(_languages(v)), room)
-    lines += [Text(), *_rules(v, room)]
+    lines += [Text(), *(_rules(v, room) if v.families else [])]
     lines += _row("in force", Text(", ".join(v.in_force) or "no filter"), room)
     if v.silent:
         lines += _row("reject nothing", Text(f"{len(v.silent)} other rules", style="dim"), room)

@@ -68,18 +68,17 @@ def view(manifest: Manifest, quality: Summary) -> View:
     return View(
         title=_title(manifest),
         parts=(
-            f"{count(quality.documents)} documents",
-            size(quality.bytes),
+            *_read(manifest, quality),
             f"{plain(manifest.tokenizer.name)}, {manifest.tokenizer.vocabulary_size:,} tokens",
         ),
         headline=f"{count(manifest.train.tokens)} tokens to train on, {count(manifest.val.tokens)} to validate on.",
         rest=_rest(manifest, quality),
         figures=_figures(manifest, quality),
-        families=_families(quality),
+        families=_families(quality) if quality.documents else (),
         rules=rules,
         in_force=manifest.quality.filters if manifest.quality else (),
         silent=tuple(name for name, counted in quality.rules.items() if not counted.documents),
-        not_judged=tuple(rule.name for rule in RULES if rule.name not in quality.rules),
+        not_judged=tuple(rule.name for rule in RULES if rule.name not in quality.rules) if quality.documents else (),
         languages=_languages(quality),
         lengths=_lengths(manifest),
         split=_split(manifest),
@@ -95,28 +94,43 @@ def _title(manifest: Manifest) -> str:
     return f"{first} and {more:,} more" if more > 0 else first
 
 
+def _read(manifest: Manifest, quality: Summary) -> tuple[str, ...]:
+    """What was read: documents and bytes where quality was measured, else what the inputs hold."""
+    if quality.documents:
+        return f"{count(quality.documents)} documents", size(quality.bytes)
+    rows, num_bytes = (sum(getattr(each, name) for each in manifest.inputs) for name in ("rows", "bytes"))
+    return f"{count(rows)} rows", f"{size(num_bytes)} in files"
+
+
+def _share(number: int, quality: Summary) -> str:
+    """Of the documents; where how many there are was not counted, the number alone."""
+    return percent(number, quality.documents) if quality.documents else count(number)
+
+
 def _rest(manifest: Manifest, quality: Summary) -> str:
     """The verdict in a sentence or two: damage, repetition, leaks; what was not looked for is said too."""
     noise = quality.families.get("noise", Counted())
-    parts = [
-        f"{percent(noise.documents, quality.documents)} of the documents are noise"
-        if noise.documents
-        else "No document is noise"
-    ]
+    if not quality.documents:
+        parts = ["The quality of the text was not measured"]
+    elif noise.documents:
+        parts = [f"{percent(noise.documents, quality.documents)} of the documents are noise"]
+    else:
+        parts = ["No document is noise"]
     d = manifest.duplicates
     if d is None:
         parts.append("duplicates were not counted")
     else:
         number = d.exact_documents + (d.near_documents or 0)
         kinds = "repeat an earlier one" if d.near_documents is not None else "are exact copies of an earlier one"
-        parts.append(f"{percent(number, quality.documents) if number else 'none'} {kinds}")
+        parts.append(f"{_share(number, quality) if number else 'none'} {kinds}")
     o = manifest.overlap
     if o is None:
         parts.append("whether training text is in the validation set was not looked at")
     elif not o.documents:
-        parts.append("validation shares no passage with training")
+        parts.append(f"validation shares no {o.ngram} tokens in a row with training")
     else:
-        parts.append(f"{percent(o.documents, manifest.val.documents)} of validation shares a passage with training")
+        documents = percent(o.documents, manifest.val.documents)
+        parts.append(f"{documents} of the validation documents share {o.ngram} tokens in a row with training")
     return "; ".join(parts) + "."
 
 
@@ -138,7 +152,9 @@ def _figures(manifest: Manifest, quality: Summary) -> tuple[Figure, ...]:
             "noise",
             percent(noise.documents, quality.documents),
             f"of documents; {percent(noise.bytes, quality.bytes)} of the text",
-        ),
+        )
+        if quality.documents
+        else Figure("noise", "not known", "quality was not measured"),
     )
 
 
@@ -149,7 +165,7 @@ def _duplicates(manifest: Manifest, quality: Summary) -> Figure:
     near = "near ones not looked for" if d.near_documents is None else f"{count(d.near_documents)} near"
     number = d.exact_documents + (d.near_documents or 0)
     kept = "kept" if d.dedup == "off" else "near and exact left out" if d.dedup == "near" else "exact left out"
-    return Figure("duplicates", percent(number, quality.documents), f"{count(d.exact_documents)} exact, {near}; {kept}")
+    return Figure("duplicates", _share(number, quality), f"{count(d.exact_documents)} exact, {near}; {kept}")
 
 
 def _overlap(o: Overlap | None, documents: int) -> Figure:
