@@ -113,7 +113,8 @@ class Facts:
     near_unique_tokens: float | None = None  # training tokens without near-duplicates
     largest_token_id: int | None = None  # of the training text
     tokens_by_length: tuple[float, ...] | None = None  # share of tokens in documents of 2^k to 2^(k+1) - 1 tokens
-    val_overlap_share: float | None = None  # of validation's 13-grams, those that the training text holds too
+    val_overlap_share: float | None = None  # of validation's n-grams, those that the training text holds too
+    val_overlap_ngram: int | None = None  # tokens of such an n-gram
     noisy_share: float | None = None  # of the text, in documents that measures of quality reject
     train_documents: int | None = None  # 0: no separator was found, documents run into each other
     tokenizer_vocabulary: int | None = None  # tokens of the tokenizer that the data are said to be made with

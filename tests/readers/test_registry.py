@@ -1,6 +1,7 @@
 """Which reader takes a log: by its content, never by its name."""
 
 import importlib.metadata
+import json
 import types
 from pathlib import Path
 
@@ -70,3 +71,29 @@ def test_every_reader_keeps_the_contract() -> None:
 
 def test_importlib_is_the_registry() -> None:
     assert readers.entry_points is importlib.metadata.entry_points
+
+
+def test_data_of_another_text_are_refused(tmp_path: Path) -> None:
+    """By the log's own count; the text of the run, and a log that counts nothing, are taken."""
+    log = tmp_path / "log.jsonl"
+    records = [{"step": i, "loss": 5.0 - 0.01 * i, "val_loss": 5.0 - 0.01 * i} for i in range(20)]
+    facts = {"talweg": "0.1.0", "step": 0, "facts": {"unique_tokens": 1000}}
+    data = tmp_path / "data"
+    data.mkdir()
+    manifest = {
+        "format": "talweg-tokens-1",
+        "train": {"tokens": 2100, "unique_tokens": 2000},
+        "val": {},
+        "tokenizer": {},
+    }
+    (data / "manifest.json").write_text(json.dumps(manifest))
+    log.write_text("".join(json.dumps(record) + "\n" for record in [facts, *records]))
+    with pytest.raises(
+        InputError, match="is not the text of this run: the log counts 1,000 unique tokens, the data hold"
+    ):
+        read(log, data=data)
+    facts["facts"] = {"unique_tokens": 2005}
+    log.write_text("".join(json.dumps(record) + "\n" for record in [facts, *records]))
+    assert read(log, data=data).facts.train_tokens == 2100
+    log.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert read(log, data=data).facts.unique_tokens == 2000

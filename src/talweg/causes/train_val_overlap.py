@@ -29,8 +29,8 @@ NEEDS = ("val_overlap_share", "val_loss")
 # Share of 13-grams. Our choice: 3.5 % is what a random split of manuals has (notes/data_causes.md); that split is
 # told to a person who prepares text, but moves val by less than its own error.
 PRESENT = 0.10
-# Bytes that 13 tokens stand for at least. Our choice: GPT-2's have 50 and more. Of single bytes 57 % of validation's
-# runs of 13 stand in the training text where 12 % of a BPE's do, on the same split of 100 programs.
+# Bytes that shared passages stand for at least. Our choice: GPT-2's have 50 and more. Of single bytes 57 % of
+# validation's runs of 13 stand in the training text where 12 % of a BPE's do, on the same split of 100 programs.
 SHORTEST = 26.0
 FEW = 8  # as many finite values as a curve is judged by
 LAST = 5  # evaluations whose median difference is taken
@@ -44,14 +44,15 @@ def examine(run: Run) -> Finding:
     if level is None or len(run.val_loss.finite) < FEW:
         return missing("val_loss", because="needs eight finite validation losses")
     bias = _measured(run)
-    figures = f"{share:.1%} of validation's 13-grams stand in the training text"
+    tokens = run.facts.val_overlap_ngram or 13
+    figures = f"{share:.1%} of validation's {tokens}-grams stand in the training text"
     if bias is not None:
         figures += f"; documents without any have a loss {bias.value:+.3f} from that of all"
     if share < PRESENT:
         return Finding("absent", figures)
-    length = 13 * (run.facts.bytes_per_token or math.inf)
+    length = tokens * (run.facts.bytes_per_token or math.inf)
     if length < SHORTEST:
-        short = f"13 tokens are {length:.0f} bytes here, which texts share by chance"
+        short = f"{tokens} tokens are {length:.0f} bytes here, which texts share by chance"
         return missing("data", because=f"{short}: give the same text prepared with a BPE")
     hides = bias.at_least(0.0) if bias is not None else Estimate(0.0, 0.0, min(share, 1.0) * level.value)
     because = f"{figures}: val looks up to {hides.high:.2g} nats better than it is; this hides loss and costs none"

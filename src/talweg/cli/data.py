@@ -88,7 +88,14 @@ def prepare(
             progress=stages.update,
             report=lambda manifest, summary: shown.extend(show(manifest, summary, report, *_screen())),
         )
-    print("\n".join(shown) if shown else f"{manifest.train.tokens:,} training tokens")
+    print(
+        "\n".join(shown) if shown else f"{manifest.train.tokens:,} training tokens, {manifest.val.tokens:,} to validate"
+    )
+    for warning in manifest.warnings if not shown else ():
+        print(f"note: {warning}", file=sys.stderr)
+    if out is not None:
+        page = f" · {out / 'report.html'}" if (out / "report.html").exists() else ""
+        print(f"\nwritten to {out}{page} · now talweg train CONFIG --data.path {out}")
     return 0
 
 

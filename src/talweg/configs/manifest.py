@@ -33,6 +33,7 @@ def read(path: Path) -> Facts:
         largest_token_id=train.get("largest_token_id"),
         tokens_by_length=_shares(train.get("tokens_by_length")),
         val_overlap_share=_ratio(_part(manifest, "overlap"), "ngrams_in_train", "ngrams"),
+        val_overlap_ngram=_part(manifest, "overlap").get("ngram"),
         noisy_share=_ratio(_part(manifest, "quality"), "noisy_bytes", "bytes"),
         val_tokens=_number(val.get("tokens")),
         val_documents=val.get("documents"),

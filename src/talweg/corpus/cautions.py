@@ -49,8 +49,8 @@ def _validation(manifest: Manifest) -> Iterator[str]:
     if overlap is not None and overlap.ngrams_in_train > SHARED * overlap.ngrams:
         yield (
             f"{overlap.ngrams_in_train / overlap.ngrams:.1%} of validation's passages of {overlap.ngram} tokens stand "
-            "in train too, so its loss is better than on new text; training logs val_loss_clean beside it, over documents "
-            "that share none"
+            "in train too, so its loss is better than on new text; training logs val_loss_clean beside it, over "
+            "documents that share none"
         )
     if split.group_by == "text":
         yield (

@@ -23,9 +23,10 @@ order of the input. The manifest holds, in nats per token, tokens and UTF-8 byte
                      documents_file, tokens, documents, sha256, documents_sha256, overlap_file, overlap_sha256)
     duplicates       what was looked for and what was left out of the whole input: dedup (off, exact or near), and
                      documents and bytes of exact and of near-duplicates of an earlier text
-    overlap          of val with train: 13 tokens in a row that both hold. documents and tokens of val that hold at
-                     least one, heavy_documents (more than a fifth of theirs), ngrams, ngrams_in_train. The
-                     overlap_file of a val shard, (documents,) float32, has the share of each document
+    overlap          of val with train: ngram tokens in a row that both hold (13, of single bytes 52). documents and
+                     tokens of val that hold at least one, heavy_documents (more than a fifth of theirs), ngrams,
+                     ngrams_in_train. The overlap_file of a val shard, (documents,) float32, has the share of each
+                     document
     quality          by rule, the documents and bytes of the input that it rejects; noisy_*: by any of those that mean
                      noise, such as mojibake or text repeated; filters: the rules that were in force. The whole
                      report is quality.json, and report.html for the eye

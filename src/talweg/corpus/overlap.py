@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from talweg.corpus.draw import mixed
 
 NGRAM = 13  # as the contamination check of GPT-3 (Brown et al. 2020, appendix C)
+NGRAM_BYTES = 52  # of single bytes: as much text as 13 tokens of a BPE, four bytes each
 HEAVY = 0.2  # share of a document's windows. Our choice: a quarter of the documents of a random split lie above it
 BLOCK = 1 << 16  # tokens at a time: what is computed stays in the processor's cache
 BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from talweg.corpus import encode
 from talweg.corpus import tokenizer as tokenizers
 from talweg.corpus.manifest import Overlap, Shard
-from talweg.corpus.overlap import HEAVY, Hashes, Sought
+from talweg.corpus.overlap import HEAVY, NGRAM, NGRAM_BYTES, Hashes, Sought
 from talweg.corpus.plan import Plan
 from talweg.corpus.work import Progress, load_array, output, save_arrays
 
@@ -17,7 +17,7 @@ SOUGHT_STAGE, STAGE = "sought", "overlap"
 
 def seek(work: Path, plan: Plan, index: int, progress: Progress) -> None:
     """The different passages of all of validation. The only task of its stage."""
-    hashes = Hashes(tokenizers.load(work).vocabulary_size)
+    hashes = _hashes(work)
     found = [np.empty(0, dtype=np.uint64)]
     for i in range(len(plan.tasks)):
         for tokens, ends in _val_shards(work, i):
@@ -29,7 +29,7 @@ def seek(work: Path, plan: Plan, index: int, progress: Progress) -> None:
 
 def run(work: Path, plan: Plan, index: int, progress: Progress) -> None:
     """Which of the sought passages the training shards of one task hold."""
-    hashes = Hashes(tokenizers.load(work).vocabulary_size)
+    hashes = _hashes(work)
     sought = Sought(load_array(output(work, SOUGHT_STAGE, 0), "hashes"))
     folder = output(work, encode.STAGE, index)
     found = np.zeros(sought.hashes.size, dtype=bool)
@@ -46,7 +46,7 @@ def measure(work: Path, plan: Plan) -> tuple[Overlap, list[list[NDArray[np.float
 
     A document of fewer tokens than a passage has none: NaN.
     """
-    hashes = Hashes(tokenizers.load(work).vocabulary_size)
+    hashes = _hashes(work)
     sought = load_array(output(work, SOUGHT_STAGE, 0), "hashes")
     packed = np.zeros(-(-sought.size // 8), dtype=np.uint8)
     for i in range(len(plan.tasks)):
@@ -71,7 +71,12 @@ def measure(work: Path, plan: Plan) -> tuple[Overlap, list[list[NDArray[np.float
             }
             for name, number in here.items():
                 counted[name] += int(number)
-    return Overlap(**counted), shares
+    return Overlap(**counted, ngram=hashes.n), shares
+
+
+def _hashes(work: Path) -> Hashes:
+    tokenizer = tokenizers.load(work)
+    return Hashes(tokenizer.vocabulary_size, NGRAM_BYTES if tokenizer.name == "bytes" else NGRAM)
 
 
 def _val_shards(work: Path, index: int) -> list[tuple[NDArray[np.generic], NDArray[np.int64]]]:

@@ -15,8 +15,11 @@ from types import ModuleType
 
 from talweg.configs import kind_of, read_data
 from talweg.errors import InputError
-from talweg.run import Run
+from talweg.run import Facts, Run
 from talweg.textfile import HEAD, Text, read_text
+
+COUNTS = ("train_tokens", "unique_tokens")
+SAME_TEXT = 0.01  # two counts of one text agree to this share. Our choice: copies may be told by other rules
 
 
 @cache
@@ -53,10 +56,22 @@ def read(
     if run.last_step is None:
         raise InputError(f"{text.source}: no loss was found in it ({run.format}); nothing can be said about this run")
     if data is not None:
-        run = replace(run, facts=run.facts.over(read_data(data, tokenizer)))
+        run = replace(run, facts=run.facts.over(_of_this_run(read_data(data, tokenizer), run, data)))
     if text.notes:
         run = replace(run, reading=replace(run.reading, notes=text.notes + run.reading.notes))
     return run
+
+
+def _of_this_run(found: Facts, run: Run, data: Path | str) -> Facts:
+    """What was found in the data, unless it is another text than the run was trained on by the log's own count."""
+    for name in COUNTS:
+        logged, held = getattr(run.facts, name), getattr(found, name)
+        if logged and held and abs(held / logged - 1) > SAME_TEXT:
+            raise InputError(
+                f"{data} is not the text of this run: the log counts {logged:,.0f} {name.replace('_', ' ')}, the data "
+                f"hold {held:,.0f}; give the data that it was trained on, or leave --data out"
+            )
+    return found
 
 
 def _text(path: Path | str) -> Text:

@@ -184,6 +184,7 @@ def _text_facts(manifest: Manifest) -> dict[str, Any]:
         "largest_token_id": train.largest_token_id,
         "tokens_by_length": [tokens / total for tokens in train.tokens_by_length] if total else None,
         "val_overlap_share": overlap.ngrams_in_train / overlap.ngrams if overlap and overlap.ngrams else None,
+        "val_overlap_ngram": overlap.ngram if overlap else None,
         "noisy_share": quality.noisy_bytes / quality.bytes if quality and quality.bytes else None,
         "val_tokens": manifest.val.tokens,
         "val_documents": manifest.val.documents,
