@@ -158,8 +158,9 @@ def _kept_instead(
 ) -> NDArray[np.int64]:
     """(left out,) the document that stays in place of each of these; -1 where none does."""
     instead = np.full(out.size, -1, dtype=np.int64)
-    for reasons, kind in (((EXACT, IN_BOTH), found.hashes), ((NEAR,), clusters)):
-        mine = np.isin(reason[out], reasons)
+    # by its cluster also an exact copy of a near-duplicate that is left out itself
+    for reasons, kind in (((EXACT, IN_BOTH), found.hashes), ((NEAR, EXACT), clusters)):
+        mine = np.isin(reason[out], reasons) & (instead < 0)
         if kind is None or not mine.any():
             continue
         wanted = kind[out[mine]]
