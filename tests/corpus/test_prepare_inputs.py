@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -211,4 +210,4 @@ def test_a_run_trains_on_tokens_of_another_trainer_and_is_diagnosed_with_them(to
 def test_nothing_hidden_is_left(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", rows(100))
     prepare([path], tmp_path / "data", **QUICK)
-    assert not [name for name in os.listdir(tmp_path / "data") if name.startswith(".")]
+    assert not list((tmp_path / "data").glob(".*"))

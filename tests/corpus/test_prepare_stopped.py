@@ -1,4 +1,4 @@
-"""The whole command with workers, interrupted or killed: no process is left behind, and the rerun gives the same bytes."""
+"""The whole command with workers, interrupted or killed: no process stays, and the rerun gives the same bytes."""
 
 import os
 import signal
@@ -51,9 +51,10 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_with_two_workers_it_leaves_no_process_and_goes_on(tmp_path: Path, how: signal.Signals) -> None:
-    write(tmp_path / "a.parquet", rows(2500, num_words=300), row_group_size=20)
+    write(tmp_path / "a.parquet", rows(800, num_words=300), row_group_size=20)
     out = tmp_path / "data"
     stopped = subprocess.Popen(command(tmp_path, "data"), stderr=subprocess.PIPE, text=True, start_new_session=True)
     until(lambda: len(list(out.glob(".work-*/survey/?????"))) > 5)
