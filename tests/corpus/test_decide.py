@@ -160,7 +160,7 @@ def test_what_is_not_looked_for_is_not_said(tmp_path: Path) -> None:
 
 def test_a_copy_of_training_text_is_left_out_of_validation_and_its_twin_is_named(tmp_path: Path) -> None:
     table = [dict(row, url=f"https://h{i % 40}.org/{i}") for i, row in enumerate(planted()[:80])]
-    for i in range(40):  # the text of host i is that of host i + 1 too
+    for i in range(0, 40, 4):  # a text of host i + 1 is one of host i too
         table[40 + i]["text"] = table[(i + 1) % 40]["text"]
     path = write(tmp_path / "a.parquet", table)
     written = prepare(
@@ -203,7 +203,9 @@ def test_every_row_is_in_a_shard_or_in_the_list(
     try:
         written = prepare([path], tmp_path / "data", tokenizer="bytes", val_share=0.2, dedup=dedup, filters=filters)
     except InputError as error:
-        assert filters, error  # they may leave nothing, or one document
+        if not filters:
+            raise
+        assert "filters" in str(error) or "one document" in str(error)  # noqa: PT017  # they may leave nothing, or one document
         return
     listed = left_out(tmp_path / "data")
     kept = written.train.documents + written.val.documents

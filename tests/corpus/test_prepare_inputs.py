@@ -90,7 +90,7 @@ def test_a_url_gives_the_bytes_of_the_file(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_standard_input_is_not_read(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="^- is not there; give a file, a folder of them, a pattern"):
+    with pytest.raises(InputError, match=r"^- is not there; give a file, a folder of them, a pattern"):
         prepare(["-"], tmp_path / "data", **QUICK)
 
 
@@ -184,7 +184,7 @@ def test_tokens_of_another_trainer_are_taken_over(tokens: Path, tmp_path: Path) 
     for side in ("train", "val"):
         found = open_split(tmp_path / "data", side)  # type: ignore[arg-type]
         assert (np.asarray(found.tokens) == np.fromfile(tokens / f"{side}.bin", "<u2")).all()
-    with pytest.raises(InputError, match="its tokenizer|their tokenizer is not known"):
+    with pytest.raises(InputError, match=r"their tokenizer is not known"):
         prepare([tokens], tmp_path / "other")
     assert not (tmp_path / "other").exists()
     with pytest.raises(InputError, match=r"train\.bin|holds no"):
@@ -197,7 +197,8 @@ def test_a_run_trains_on_tokens_of_another_trainer_and_is_diagnosed_with_them(to
 
     prepare([tokens], tmp_path / "data", tokenizer="bytes")
     (tmp_path / "c.toml").write_text(
-        f"[data]\npath = {json.dumps(str(tmp_path / 'data'))}\n[model]\nlayers = 1\nwidth = 32\nheads = 2\ncontext = 64\n"
+        f"[data]\npath = {json.dumps(str(tmp_path / 'data'))}\n[model]\n"
+        "layers = 1\nwidth = 32\nheads = 2\ncontext = 64\n"
         "[run]\nsteps = 5\nname = 'r'\n"
     )
     done = talweg("train", "c.toml", cwd=tmp_path)
