@@ -38,7 +38,8 @@ def test_a_filter_leaves_out_what_was_counted_before(code: Path, tmp_path: Path,
     by_rule = {rule.name: rule.documents for rule in counted.quality.rules}
     assert by_rule["c4_braces"] == BRACES
     written = prepare([code], tmp_path / "some", dedup="off", near=False, filters=filters, **QUICK)
-    assert written.quality == replace(counted.quality, filters=tuple(rule.name for rule in rules.chosen(filters)))
+    in_force = [rule.name for rule in rules.chosen(filters) if rule.name != "bytes_per_token"]  # known too late
+    assert written.quality == replace(counted.quality, filters=tuple(in_force))
     filtered = [place for place, (why, _) in left_out(tmp_path / "some").items() if why == "filtered"]
     if filters == ["c4_braces"]:
         assert [row for _, row in filtered] == list(range(0, 300, 25))
