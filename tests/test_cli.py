@@ -267,6 +267,39 @@ def test_prepared_tokens_go_out_to_another_trainer(tmp_path: Path) -> None:
     assert_refused(talweg("export", "nowhere", "--to", "llmc", "--out", "x", cwd=tmp_path), "nowhere is no folder")
 
 
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--workers", "0"], ["0 workers can do nothing"]),
+        (["--val-share", "2"], ["a share of 2 for validation"]),
+        (["--dedup", "fuzzy"], ["fuzzy", "near"]),
+        (["--engine", "spark"], ["spark", "slurm"]),
+        (["--on-damage", "ignore"], ["ignore", "skip"]),
+        (["--filter", "gofer"], ["gofer is no filter"]),
+        (["--report", "x.pdf"], ["x.pdf", ".html"]),
+        (["--report-only"], ["--out", "--report-only"]),
+        (["--tokenizr", "gpt2"], ["--tokenizr", "did you mean --tokenizer?"]),
+    ],
+)
+def test_what_prepare_cannot_do_is_one_line_and_leaves_no_trace(
+    words: list[str], parts: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("some text\n<|endoftext|>\nmore text\n" * 9)
+    assert_refused(talweg("prepare", "a.txt", "-o", "data", *words, cwd=tmp_path), *parts)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_progress_of_prepare_is_plain_lines_in_a_pipe(tmp_path: Path) -> None:
+    documents = (" ".join(f"word{i}x{n}" for n in range(60)) for i in range(60))
+    (tmp_path / "a.txt").write_text("\n<|endoftext|>\n".join(documents))
+    done = talweg("prepare", "a.txt", "-o", "data", "--tokenizer", "bytes", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("reading    0%\n")
+    assert not set("\x1b\r") & set(done.stdout + done.stderr)
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert (tmp_path / "data" / "manifest.json").is_file()
+
+
 # --- answers
 
 

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from talweg.errors import InputError
+
 
 def prepare(
     text: tuple[str, ...],
@@ -58,6 +60,7 @@ def prepare(
     from talweg.corpus.processor import avoid_slow_sorts
 
     avoid_slow_sorts()
+    from talweg.corpus.exchange import holds_tokens
     from talweg.corpus.prepare import UNITS
     from talweg.corpus.prepare import prepare as prepare_corpus
     from talweg.corpus.show import check, show
@@ -65,6 +68,8 @@ def prepare(
 
     if report is not None:
         check(report)
+        if out is not None and holds_tokens(text):
+            raise InputError(f"{text[0]} holds tokens, of which no report is made; leave --report out")
     shown: list[str] = []
     with Stages(UNITS) as stages:
         manifest = prepare_corpus(

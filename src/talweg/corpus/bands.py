@@ -1,5 +1,6 @@
 """The stage that finds near-duplicates: one task for each band of the signatures, over all documents."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,19 @@ def run(work: Path, plan: Plan, index: int, progress: Progress) -> None:
     save_arrays(output(work, STAGE, index), {"edges": near.edges(survey.band(work, plan, index), present, alike)})
 
 
-def clusters(work: Path, num_documents: int) -> NDArray[np.int64]:
-    """(D,) the first of the near-duplicates of each document, itself where it is the first or alone."""
-    edges = (load_array(output(work, STAGE, i), "edges") for i in range(BANDS))
-    return near.clusters(num_documents, edges)
+def clusters(work: Path, hashes: NDArray[np.uint64], full: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(D,) the first of the near-duplicates of each document, itself where it is the first or alone.
+
+    hashes, full (D,): of the text of each, and whether there is any. Exact duplicates are near ones too; signatures
+    alone may part them, since words that are joined or parted otherwise are other words.
+    """
+
+    def edges() -> Iterator[NDArray[np.int64]]:
+        there = np.flatnonzero(full)
+        _, first, kind = np.unique(hashes[there], return_index=True, return_inverse=True)
+        pairs = np.stack([there[first][kind], there], axis=1)
+        yield pairs[pairs[:, 0] != pairs[:, 1]]
+        for i in range(BANDS):
+            yield load_array(output(work, STAGE, i), "edges")
+
+    return near.clusters(hashes.size, edges())

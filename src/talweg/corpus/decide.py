@@ -21,6 +21,7 @@ from talweg.corpus.records import build
 from talweg.corpus.split import LEFT_OUT, assign
 from talweg.corpus.survey import Survey
 from talweg.corpus.work import Progress, output, save_arrays
+from talweg.errors import InputError
 from talweg.files import replacing
 
 STAGE = "decide"
@@ -47,7 +48,7 @@ def run(work: Path, plan: Plan, index: int, progress: Progress) -> None:
     """Decide, and list what is left out. The only task of its stage."""
     options, found = plan.options, survey.load(work, plan)
     full = found.num_bytes > 0
-    clusters = bands.clusters(work, full.size) if options.near else None
+    clusters = bands.clusters(work, found.hashes, full) if options.near else None
     passed = full & ~_filtered(work, plan, found)
     exact_first = _first_of(found.hashes, passed)
     near_first = _first_of(clusters, passed) if clusters is not None else None
@@ -57,6 +58,8 @@ def run(work: Path, plan: Plan, index: int, progress: Progress) -> None:
     if options.dedup == "near" and near_first is not None:
         kept &= near_first
     kept_bytes = float(found.num_bytes[kept].sum())
+    if not kept_bytes:
+        raise InputError(f"the filters ({', '.join(options.filters)}) reject every document; give fewer of them")
     wanted = min(options.val_share * kept_bytes, options.val_tokens * _bytes_per_token(work, plan))
     # without near-duplicates no group shares any
     join = clusters if options.dedup != "near" else None
@@ -155,8 +158,9 @@ def _kept_instead(
 ) -> NDArray[np.int64]:
     """(left out,) the document that stays in place of each of these; -1 where none does."""
     instead = np.full(out.size, -1, dtype=np.int64)
-    for reasons, kind in (((EXACT, IN_BOTH), found.hashes), ((NEAR,), clusters)):
-        mine = np.isin(reason[out], reasons)
+    # by its cluster also an exact copy of a near-duplicate that is left out itself
+    for reasons, kind in (((EXACT, IN_BOTH), found.hashes), ((NEAR, EXACT), clusters)):
+        mine = np.isin(reason[out], reasons) & (instead < 0)
         if kind is None or not mine.any():
             continue
         wanted = kind[out[mine]]

@@ -82,6 +82,9 @@ def prepare(
     """
     if not 0 < val_share <= 0.5:
         raise InputError(f"a share of {val_share:g} for validation leaves one side empty; give 0 < val_share <= 0.5")
+    if val_tokens < 1:
+        raise InputError(f"{val_tokens:,} tokens for validation leave it empty; give 1 or more")
+    engines.check(engine, workers)
     _check_vocabulary(tokenizer, vocabulary_size)
     if filters and not quality:
         raise InputError("filters need the measures of quality; leave --no-quality out")
@@ -94,7 +97,7 @@ def prepare(
     files = [given] if isinstance(given, str | Path) else given
     if out is not None and holds_tokens(files):
         return import_tokens(files, out, tokenizer=chosen, val_share=val_share, seed=seed, progress=progress)
-    sources = inputs.find(files, text_column, on_damage=on_damage, lost=lost.append)
+    sources = inputs.find(files, text_column, on_damage=on_damage, lost=lost.append, out=out)
     options = Options(
         tokenizer=chosen.sha256 if chosen else tokenizer,
         vocabulary_size=vocabulary_size,
@@ -114,9 +117,10 @@ def prepare(
         more = {"sbatch": sbatch} if engine == "slurm" else {}
         engines.run(engine, work, workers=workers, progress=_in_megabytes(planned, progress), **more)
         manifest = manifests.read(output(work, publish.STAGE, 0))
-        if report is not None:
-            report(manifest, survey.quality(work, planned))
+        summary = survey.quality(work, planned)
         shutil.rmtree(work)
+    if report is not None:
+        report(manifest, summary)
     return manifest
 
 
@@ -161,8 +165,7 @@ def _work_folder(out: Path, planned: Plan, tokenizer: Tokenizer | None) -> Path:
 
 @contextmanager
 def _target(out: Path | None) -> Iterator[Path]:
-    """The folder to work in, ours alone for the time; a new one is removed again where nothing came of it. A disk that
-    is full becomes one clear line."""
+    """The folder to work in, ours alone for the time. A disk that is full becomes one clear line."""
     if out is None:
         with tempfile.TemporaryDirectory(prefix="talweg-") as folder:
             yield Path(folder).resolve()

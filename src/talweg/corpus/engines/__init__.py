@@ -44,11 +44,16 @@ def run(engine: str, work: Path, *, workers: int | None, progress: Progress, **o
     the cluster gives (ray, slurm). options: those of the engine's own `run`. Raises InputError when a task fails or
     is lost; what is finished stays, and the next call goes on from there.
     """
+    check(engine, workers)
+    importlib.import_module(f"talweg.corpus.engines.{engine}").run(work, workers=workers, progress=progress, **options)
+
+
+def check(engine: str, workers: int | None) -> None:
+    """Raise InputError for an engine that there is not, or workers that can do nothing."""
     if engine not in ENGINES:
         raise InputError(f"there is no engine {engine}; give one of {', '.join(ENGINES)}")
     if workers is not None and workers < 1:
         raise InputError(f"{workers} workers can do nothing; give --workers 1 or more, or leave it out")
-    importlib.import_module(f"talweg.corpus.engines.{engine}").run(work, workers=workers, progress=progress, **options)
 
 
 def load(chain: str) -> Chain:

@@ -31,16 +31,19 @@ def find(
     *,
     on_damage: OnDamage = "fatal",
     lost: Callable[[str], None] | None = None,
+    out: Path | None = None,
 ) -> list[Source]:
     """The files that are meant: files, folders (searched to any depth, by name) and patterns with *, local or URLs.
 
     Raises InputError for what is not there, is of no kind that is read, or has no text. With on_damage "skip" a file
-    that is damaged where it says what it holds is left out, and told to `lost`.
+    that is damaged where it says what it holds is left out, and told to `lost`. out: the folder that will be written;
+    its files are no input, though it lie in a folder that is.
     """
     damage = Damage(on_damage == "fatal", lost or _nothing)
     names = [name for each in inputs for name in _names(_local(str(each)))]
     if not names:
         raise InputError("no file was given; talweg prepare FILE.parquet --out DATA")
+    names = _outside(names, out)
     sources = []
     for name in _once(names):
         try:
@@ -91,6 +94,17 @@ def _once(names: Sequence[str]) -> list[str]:
     for name in names:
         first.setdefault(name if remote.is_url(name) else os.path.abspath(name), name)  # noqa: PTH100  (no links)
     return list(first.values())
+
+
+def _outside(names: Sequence[str], out: Path | None) -> list[str]:
+    """The files that do not lie in `out`: what was written there is no text, and is swept away."""
+    if out is None:
+        return list(names)
+    folder = Path(out).resolve()
+    others = [name for name in names if remote.is_url(name) or folder not in Path(name).resolve().parents]
+    if not others:
+        raise InputError(f"{names[0]} lies in {out}, the folder to write; give another --out")
+    return others
 
 
 def _names(name: str) -> list[str]:

@@ -16,6 +16,8 @@ def check(report: Path) -> None:
     """Raises InputError unless a report can be written under this name."""
     if report.suffix not in KINDS:
         raise InputError(f"{report}: a report of the corpus ends in {' or '.join(KINDS)}")
+    if report.is_dir():
+        raise InputError(f"{report} is a folder; give a file for the report")
 
 
 def show(manifest: Manifest, summary: Summary | None, report: Path | None, width: int, color: bool) -> list[str]:
