@@ -5,7 +5,8 @@
 Sides: ours without and with near-duplicates and quality; a nanoGPT-style prepare (load_dataset, train_test_split, map
 with tiktoken, a uint16 memmap); datatrove's ParquetReader and DocumentTokenizer. Each with two processes, as a child of
 its own: wall clock and CPU of the whole command, and the peak of its largest process. Repeats take turns, so that
-other work on the machine disturbs all alike. Token counts are compared with ours, nothing left out.
+other work on the machine disturbs all alike. Token counts are compared with ours when no copy is left out (by default
+exact copies are, so that ours may fall short by theirs).
 
 datasets and tiktoken live in a virtual environment of their own, made in --rivals when missing; datatrove is taken from
 the environment at hand. A side that cannot run is named. datatrove gives each task whole files, so it gets the text as
@@ -167,6 +168,7 @@ def compare(given: argparse.Namespace, folder: Path) -> None:
         for side in every:
             run, counts[side.name] = taken(side, folder)
             runs[side.name].append(run)
+            print(f"{side.name}: {run.wall:.1f} s, {run.cpu:.1f} CPU s", file=sys.stderr)
     bare = runs[every[0].name]
     print(f"load after: {os.getloadavg()[0]:.2f}\n")
     print("| side | wall s | CPU s | MB/s | MB a CPU s | wall, times ours | CPU, times ours | peak MB | tokens |")
