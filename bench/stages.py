@@ -16,12 +16,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from talweg.corpus import inputs, plan, stages
-from talweg.corpus.manifest import Manifest
-from talweg.corpus.prepare import prepare
+from talweg.corpus.processor import avoid_slow_sorts
+
+avoid_slow_sorts()
+
+from talweg.corpus import inputs, plan, stages  # noqa: E402  (numpy must not be there before)
+from talweg.corpus.manifest import Manifest  # noqa: E402
+from talweg.corpus.prepare import prepare  # noqa: E402
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-STAGES, num_tasks, missing = stages.STAGES, stages.num_tasks, stages.missing  # this file is a chain for the engine
+do_task = stages.run_task
 WHOLE = ("bands", "decide", "publish")  # stages of which one task sees all documents
 DOCUMENTS = 1_000_000  # on which memory is measured
 PIECES = 20_000  # row groups of the plan that is measured
@@ -29,20 +33,20 @@ SPENT: dict[str, dict[str, float]] = {}
 MEMORY: dict[str, int] = {}  # most bytes held at once; filled instead of SPENT once it has its stages
 
 
-def run_task(work: Path, stage: str, index: int) -> None:
+def run_task(work: Path, stage: str, index: int, progress: Any = None) -> None:
     """A task of the chain, measured."""
     if MEMORY and stage not in WHOLE:
-        stages.run_task(work, stage, index)
+        do_task(work, stage, index)
         return
     if MEMORY:
         tracemalloc.start(1)
-        stages.run_task(work, stage, index)
+        do_task(work, stage, index)
         MEMORY[stage] = max(MEMORY[stage], tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         return
     spent = SPENT.setdefault(stage, {"cpu_seconds": 0.0, "bytes": 0, "tasks": 0})
     began = time.process_time()
-    stages.run_task(work, stage, index)
+    do_task(work, stage, index)
     spent["cpu_seconds"] += time.process_time() - began
     spent["bytes"] = sum(path.stat().st_size for path in (work / stage).rglob("*") if path.is_file())
     spent["tasks"] += 1
@@ -50,7 +54,7 @@ def run_task(work: Path, stage: str, index: int) -> None:
 
 def prepared(path: Path, tokenizer: str) -> Manifest:
     with tempfile.TemporaryDirectory() as folder:
-        return prepare(path, Path(folder), tokenizer=tokenizer, workers=1, chain="__main__")
+        return prepare(path, Path(folder), tokenizer=tokenizer, workers=1)
 
 
 def plan_cost(path: Path) -> dict[str, float]:
@@ -85,6 +89,7 @@ def short_documents(path: Path) -> None:
 def main() -> None:
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else SHARED / "corpus/tech_00000.parquet"
     tokenizer = sys.argv[2] if len(sys.argv) > 2 else str(SHARED / "gpt2/r50k_base.tiktoken")
+    stages.run_task = run_task
     manifest = prepared(path, tokenizer)
     sides = manifest.train, manifest.val
     told: dict[str, Any] = {

@@ -33,10 +33,7 @@ def clusters(work: Path, hashes: NDArray[np.uint64], full: NDArray[np.bool_]) ->
     """
 
     def edges() -> Iterator[NDArray[np.int64]]:
-        there = np.flatnonzero(full)
-        _, first, kind = np.unique(hashes[there], return_index=True, return_inverse=True)
-        pairs = np.stack([there[first][kind], there], axis=1)
-        yield pairs[pairs[:, 0] != pairs[:, 1]]
+        yield near.edges(hashes, full)
         for i in range(BANDS):
             yield load_array(output(work, STAGE, i), "edges")
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg.corpus import bands, survey
+from talweg.corpus import bands, near, survey
 from talweg.corpus import tokenizer as tokenizers
+from talweg.corpus.draw import mixed
 from talweg.corpus.manifest import Duplicates, SplitFacts
 from talweg.corpus.plan import Plan
 from talweg.corpus.records import build
@@ -108,9 +109,8 @@ def _filtered(work: Path, plan: Plan, found: Survey) -> NDArray[np.bool_]:
 
 def _first_of(kind: NDArray[Any], among: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(D,) the first document of each kind, of those that count."""
-    first = np.zeros(kind.size, dtype=bool)
-    there = np.flatnonzero(among)
-    first[there[np.unique(kind[there], return_index=True)[1]]] = True
+    first = among.copy()
+    first[near.edges(mixed(kind.astype(np.uint64)), among)[:, 1]] = False
     return first
 
 

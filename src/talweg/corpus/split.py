@@ -20,6 +20,7 @@ from talweg.errors import InputError
 LEFT_OUT, TRAIN, VAL = 0, 1, 2
 # Our choice: validation may miss what was asked for by half, rather than be split by a finer grouping.
 TOLERANCE = 0.5
+BLOCK = 1 << 20  # documents looked through at once
 MIN_GROUPS = 2  # for validation; one group says nothing of another
 
 
@@ -77,10 +78,12 @@ def assign(
 def _joined(group: NDArray[np.uint64], clusters: NDArray[np.int64], present: NDArray[np.bool_]) -> NDArray[np.uint64]:
     """(D,) groups of which no two hold documents of one cluster; each is named by the least name of those it joins."""
     keys, member = np.unique(group[present], return_inverse=True)
-    number = np.full(group.size, -1, dtype=np.int64)
-    number[present] = member
-    _, first, of_cluster = np.unique(clusters[present], return_index=True, return_inverse=True)
-    pairs = np.stack([member[first][of_cluster], member], axis=1)
+    alike = clusters != np.arange(clusters.size)
+    alike[clusters[alike]] = True  # the first of each cluster too
+    some = np.flatnonzero(alike & present)
+    mine = member[np.cumsum(present)[some] - 1]
+    _, first, of_cluster = np.unique(clusters[some], return_index=True, return_inverse=True)
+    pairs = np.stack([mine[first][of_cluster], mine], axis=1)
     component = near.clusters(keys.size, [np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1)])
     joined = group.copy()
     joined[present] = keys[component][member]
@@ -96,9 +99,20 @@ def _sides(
     chosen = _chosen(sizes, np.argsort(mixed(keys ^ np.uint64(key(seed))), kind="stable"), val_bytes)
     side = np.full(group.size, LEFT_OUT, dtype=np.int8)
     side[present] = np.where(chosen[member], VAL, TRAIN)
-    in_train = np.isin(survey.hashes, survey.hashes[side == TRAIN])
-    side[(side == VAL) & in_train] = LEFT_OUT
+    val = np.flatnonzero(side == VAL)
+    side[val[_held(survey.hashes[val], survey.hashes, side == TRAIN)]] = LEFT_OUT
     return side, int((~chosen).sum()), int(chosen.sum())
+
+
+def _held(few: NDArray[np.uint64], many: NDArray[np.uint64], among: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(few,) which of these hashes the many have, of those that count: a block at a time."""
+    sought, which = np.unique(few, return_inverse=True)
+    hit = np.zeros(sought.size, dtype=bool)
+    for first in range(0, many.size if few.size else 0, BLOCK):
+        block = many[first : first + BLOCK][among[first : first + BLOCK]]
+        at = np.minimum(np.searchsorted(sought, block), sought.size - 1)
+        hit[at[sought[at] == block]] = True
+    return hit[which]
 
 
 def _chosen(sizes: NDArray[Any], order: NDArray[np.intp], wanted: float) -> NDArray[np.bool_]:
