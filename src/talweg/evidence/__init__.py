@@ -31,6 +31,8 @@ from talweg.evidence.norm import (
     why_not,
 )
 from talweg.evidence.plan import horizon, peak_rate, rate_at, rate_share, still_warming
+from talweg.evidence.resumes import RateSeam, Resume, rate_seam, resumes
+from talweg.evidence.single_rank import cost_of_single_rank
 
 __all__ = [
     "EvalNoise",
@@ -38,10 +40,13 @@ __all__ = [
     "Forecast",
     "Gap",
     "Judged",
+    "RateSeam",
+    "Resume",
     "RunEvent",
     "RunFit",
     "at_frequencies",
     "batch_noise",
+    "cost_of_single_rank",
     "eval_noise",
     "events",
     "expected",
@@ -57,7 +62,9 @@ __all__ = [
     "other_unit",
     "peak_rate",
     "rate_at",
+    "rate_seam",
     "rate_share",
+    "resumes",
     "scatter",
     "still_warming",
     "tail_trend",
