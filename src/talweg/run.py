@@ -74,6 +74,7 @@ class Facts:
     # model
     parameters: float | None = None  # all weights, a tied head once, without position embeddings
     trainable_parameters: float | None = None  # weights that the optimizer holds, position embeddings too
+    unmoved_groups: tuple[str, ...] | None = None  # of matrices, embedding, head, vectors: never updated; (): all were
     layers: int | None = None
     heads: int | None = None
     width: int | None = None

@@ -98,6 +98,7 @@ def _facts(schedule: Schedule, steps: int, parameters: float, tokens: float, eva
         "ranks": 1,
         "resumed_at": (),
         "trainable_parameters": parameters,
+        "unmoved_groups": (),
         "planned_steps": steps,
         "schedule": schedule.kind,
         "peak_learning_rate": schedule.peak_lr,

@@ -31,6 +31,7 @@ from talweg.evidence.norm import (
     why_not,
 )
 from talweg.evidence.plan import horizon, peak_rate, rate_at, rate_share, still_warming
+from talweg.evidence.restarts import Restart, restart
 from talweg.evidence.resumes import RateSeam, Resume, rate_seam, resumes
 from talweg.evidence.single_rank import cost_of_single_rank
 
@@ -41,6 +42,7 @@ __all__ = [
     "Gap",
     "Judged",
     "RateSeam",
+    "Restart",
     "Resume",
     "RunEvent",
     "RunFit",
@@ -64,6 +66,7 @@ __all__ = [
     "rate_at",
     "rate_seam",
     "rate_share",
+    "restart",
     "resumes",
     "scatter",
     "still_warming",

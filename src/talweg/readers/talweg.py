@@ -15,6 +15,7 @@ from talweg.errors import InputError
 from talweg.run import FACT_NAMES, Facts, LossKind, Reading, Run, Series
 
 NAME = "talweg"
+FEWEST_UPDATES = 3  # records with an update from which on a group that never moved is said to be still
 # column of Run <- field of a record, what a person calls it, kind
 COLUMNS: tuple[tuple[str, str, LossKind], ...] = (
     ("train_loss", "loss", "batch"),
@@ -129,4 +130,15 @@ def _facts(records: Sequence[dict[str, Any]], notes: list[str]) -> Facts:
                 notes.append(f"since the start at step {record['step']:,} other values hold for {', '.join(changed)}")
             facts = latest
     resumed = tuple(step for step in starts if step)
+    facts = Facts.stated("update_ratio in log.jsonl", unmoved_groups=_unmoved(records)).over(facts)
     return Facts.stated("starts in log.jsonl", resumed_at=resumed if starts else None).over(facts)
+
+
+def _unmoved(records: Sequence[dict[str, Any]]) -> tuple[str, ...] | None:
+    """Groups of weights whose updates are 0 in every record, while others move. None where too few tell."""
+    ratios = [ratio for record in records if isinstance(ratio := record.get("update_ratio"), dict)]
+    moving = [ratio for ratio in ratios if any(_number(value) for value in ratio.values())]
+    if len(moving) < FEWEST_UPDATES:
+        return None
+    groups = sorted({group for ratio in moving for group in ratio if group != "all"})
+    return tuple(group for group in groups if not any(_number(ratio.get(group)) for ratio in moving))
