@@ -5,6 +5,7 @@ Every function takes a Run and answers None when the run does not offer enough. 
 
 from talweg.evidence.fitted import Forecast, RunFit, fit, forecast, scatter, why_no_forecast
 from talweg.evidence.levels import (
+    FEW,
     EvalNoise,
     Gap,
     Judged,
@@ -36,6 +37,7 @@ from talweg.evidence.resumes import RateSeam, Resume, rate_seam, resumes
 from talweg.evidence.single_rank import cost_of_single_rank
 
 __all__ = [
+    "FEW",
     "EvalNoise",
     "Expected",
     "Forecast",
