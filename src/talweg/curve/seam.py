@@ -22,6 +22,8 @@ FEWEST = 8  # points on either side
 GONE = 4.0  # tau after which exp(-4) = 2 % of the transient is left
 SHORTEST = 1.5  # spacings of the log: a shorter transient is one point, which is no more than an outlier
 EARLIEST = 0.4  # of `at`: what lies before is another part of the curve. Our choice
+LONGEST = 0.15  # of `at`: a longer transient is not told from the curve's own bends. Our choice
+AT_ONCE, AT_ONCE_SURE = 0.5, 2.5  # share of what a jump would show in the first half tau, and its standard errors
 MAX_LAG1 = 0.95
 
 
@@ -32,18 +34,21 @@ class Seam:
     at: float
     jump: float  # J, positive upward
     error: float  # its standard error
-    error_of_rest: float  # J / error with the first point after the seam left out is at least this: 0 for an outlier
+    sigma_of_rest: float  # J / error with the first point after the seam left out; 0 where the sign is another
+    at_once: bool  # the jump is seen in the first half tau
     decay_steps: float  # tau
     stays: float  # offset of the curve after the transient; nan where too little follows
     stays_error: float
-    bound: float  # no transient of any length looked at can be larger than this (one-sided 90 %)
+    bound: float  # no jump upward of any length looked at is larger than this (one-sided 90 %)
     spacing: float  # steps between points after the seam
     num_after: int
 
     @property
     def sigma(self) -> float:
-        """How many standard errors the jump is from 0, with and without its first point the smaller."""
-        return min(abs(self.jump) / self.error, abs(self.error_of_rest)) if self.error > 0 else 0.0
+        """Standard errors of the jump, with its first point or without, whichever are fewer; 0 for a bend."""
+        if self.error <= 0 or not self.at_once:
+            return 0.0
+        return min(abs(self.jump) / self.error, self.sigma_of_rest)
 
     @property
     def area(self) -> float:
@@ -64,25 +69,26 @@ def seam(step: ArrayLike, value: ArrayLike, at: float, *, until: float = math.in
         return None
     spacing = float(np.median(np.diff(x[after][: 4 * FEWEST])))
     found, bound = None, 0.0
-    for tau in _lengths(spacing, float(x[-1] - at)):
+    for tau in _lengths(spacing, min(float(x[-1] - at) / 2, LONGEST * at)):
         part = _window(x, at, tau, spacing)
         fitted = _transient(x[part], y[part], at, tau)
         if fitted is None:
             continue
         jump, error, rest = fitted
-        bound = max(bound, abs(jump) + 1.2816 * error)
+        bound = max(bound, max(jump, 0.0) + 1.2816 * error)
         if found is None or abs(jump) * found[1] > abs(found[0]) * error:
             found = (jump, error, rest, tau)
     if found is None:
         return None
     jump, error, rest, tau = found
     stays, stays_error = _stays(x, y, at, tau, spacing)
-    return Seam(at, jump, error, rest, tau, stays, stays_error, bound, spacing, int(after.sum()))
+    seen = _at_once(x, y, at, tau, jump)
+    return Seam(at, jump, error, rest, seen, tau, stays, stays_error, bound, spacing, int(after.sum()))
 
 
-def _lengths(spacing: float, rest: float) -> list[float]:
+def _lengths(spacing: float, longest: float) -> list[float]:
     shortest = SHORTEST * spacing
-    return [shortest * 2**k for k in range(12) if shortest * 2**k <= max(rest / 2, shortest)]
+    return [shortest * 2**k for k in range(12) if shortest * 2**k <= max(longest, shortest)]
 
 
 def _window(x: Array, at: float, tau: float, spacing: float) -> Array:
@@ -109,6 +115,18 @@ def _transient(x: Array, y: Array, at: float, tau: float) -> tuple[float, float,
     again, again_error = _last_coefficient(design[rest], y[rest])
     same_sign = again * jump > 0
     return jump, error, abs(again) / again_error if same_sign and again_error > 0 else 0.0
+
+
+def _at_once(x: Array, y: Array, at: float, tau: float, jump: float) -> bool:
+    """Whether the means of half a tau before and after differ as such a jump makes them."""
+    cut = int(np.searchsorted(x, at, side="right"))
+    num = max(3, int(np.searchsorted(x, at + tau / 2, side="right")) - cut)
+    before, after = y[max(0, cut - num) : cut], y[cut : cut + num]
+    share = float(x[cut + after.size - 1] - at) / tau
+    contrast = math.copysign(1.0, jump) * float(after.mean() - before.mean())
+    expected = abs(jump) * (1 - math.exp(-share)) / share
+    error = math.hypot(*(float(part.std(ddof=1)) / math.sqrt(part.size) for part in (before, after)))
+    return contrast > max(AT_ONCE * expected, AT_ONCE_SURE * error)
 
 
 def _stays(x: Array, y: Array, at: float, tau: float, spacing: float) -> tuple[float, float]:
