@@ -42,6 +42,7 @@ def recorded(losses: np.ndarray, apart: np.ndarray) -> Run:  # type: ignore[type
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "apart", "shared"),
     [
@@ -58,6 +59,7 @@ def test_two_processes(real: dict[str, Run], name: str, apart: str, shared: str)
     assert found.verdict == shared, found.because
 
 
+@pytest.mark.slow
 def test_losses_alone_do_not_tell_whether_ranks_average(real: dict[str, Run]) -> None:
     for name in ("averaged, own", "alone, own"):
         found = ranks_not_synchronised.examine(replace(real[name], rank_weight_spread=Series()))
@@ -66,6 +68,7 @@ def test_losses_alone_do_not_tell_whether_ranks_average(real: dict[str, Run]) ->
         assert found.would_narrow_nats is not None
 
 
+@pytest.mark.slow
 def test_identical_losses_are_enough_to_know_that_weights_are_equal(real: dict[str, Run]) -> None:
     found = ranks_not_synchronised.examine(replace(real["averaged, shared"], rank_weight_spread=Series()))
     assert found.verdict == "absent"

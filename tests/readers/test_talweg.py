@@ -117,6 +117,18 @@ def test_what_a_record_says_of_numerics_speed_and_ranks(tmp_path: Path) -> None:
     assert math.isnan(run.rank_loss_spread.value[1])
 
 
+def test_groups_of_weights_that_never_move(tmp_path: Path) -> None:
+    """The warm-up's first update may be 0 for all; a group is still only where the others move."""
+    still = {"all": 0.0, "matrices": 0.0, "embedding": 0.0}
+    moving = {"all": 2e-3, "matrices": 1e-3, "embedding": 0.0}
+    records = [{"step": i, "loss": 4.0, "update_ratio": moving if i else still} for i in range(4)]
+    assert read(log(tmp_path, [*RECORDS[:1], *records])).facts.unmoved_groups == ("embedding",)
+    assert read(log(tmp_path, [*RECORDS[:1], *records[:3]])).facts.unmoved_groups is None
+    records[2]["update_ratio"] = {"all": 2e-3, "matrices": 1e-3, "embedding": 1e-9}
+    assert read(log(tmp_path, [*RECORDS[:1], *records])).facts.unmoved_groups == ()
+    assert read(log(tmp_path, RECORDS)).facts.unmoved_groups is None
+
+
 def test_a_start_after_step_0_is_a_resume(tmp_path: Path) -> None:
     assert read(log(tmp_path, RECORDS)).facts.resumed_at == ()
     again = [{"talweg": "0.1.0", "step": 3, "facts": {**FACTS, "ranks": 2}}, {"step": 3, "loss": 8.0}]
