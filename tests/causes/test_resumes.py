@@ -152,6 +152,13 @@ def test_a_jump_with_another_rate_is_not_charged_to_the_moments() -> None:
     assert "the rate changes" in found.because
 
 
+def test_a_scatter_that_would_hide_the_jump_is_no_acquittal() -> None:
+    found = moments.examine(taken_up(batch_sd=0.5))
+    assert found.verdict == "unknown"
+    assert found.needs == ("checkpoint",)
+    assert "would go unseen" in found.because
+
+
 # schedule_restarted_on_resume
 
 PLAN = Schedule("cosine", 6e-4, 6e-6, 250, 10_000)

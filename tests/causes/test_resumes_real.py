@@ -41,7 +41,8 @@ def test_an_exact_resume(taken_up: Callable[[], Run]) -> None:
     assert len(run.facts.resumed_at) == 1
     for cause in (data_restarted_on_resume, schedule_restarted_on_resume, optimizer_state_lost_on_resume):
         found = cause.examine(run)
-        assert found.verdict == "absent", found.because
+        noisy = cause is optimizer_state_lost_on_resume and "would go unseen" in found.because
+        assert found.verdict == "absent" or (noisy and found.verdict == "unknown"), found.because
 
 
 def test_a_text_taken_up_from_its_beginning(taken_up: Callable[[], Run], monkeypatch: pytest.MonkeyPatch) -> None:

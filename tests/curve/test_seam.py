@@ -100,6 +100,14 @@ def test_too_few_points_on_a_side() -> None:
     assert seam(step[:0], value[:0], 1000.0) is None
 
 
+def test_a_bound_on_long_transients_is_tighter_and_holds_the_jump() -> None:
+    step, value = curve(8, jump=0.05, tau=60.0)
+    any_length, long = seam(step, value, 1000.0), seam(step, value, 1000.0, lasting=20.0)
+    assert any_length is not None
+    assert long is not None
+    assert 0.05 < long.bound < any_length.bound
+
+
 def test_until_leaves_out_what_follows() -> None:
     step, value = curve(7, jump=0.3)
     value[1500:] += 5.0

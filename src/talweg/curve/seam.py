@@ -39,7 +39,7 @@ class Seam:
     decay_steps: float  # tau
     stays: float  # offset of the curve after the transient; nan where too little follows
     stays_error: float
-    bound: float  # no jump upward of any length looked at is larger than this (one-sided 90 %)
+    bound: float  # no jump upward that lasts is larger than this (one-sided 90 %); see `lasting`
     spacing: float  # steps between points after the seam
     num_after: int
 
@@ -56,9 +56,10 @@ class Seam:
         return self.jump * self.decay_steps
 
 
-def seam(step: ArrayLike, value: ArrayLike, at: float, *, until: float = math.inf) -> Seam | None:
+def seam(step: ArrayLike, value: ArrayLike, at: float, *, until: float = math.inf, lasting: float = 0.0) -> Seam | None:
     """The most significant transient that begins at step `at` (> 0), in the points up to `until`.
 
+    lasting: steps; the bound is that of transients with a tau of at least this, where the curve is long enough.
     None with fewer than eight points on either side.
     """
     x, y = finite(step, value)
@@ -69,13 +70,15 @@ def seam(step: ArrayLike, value: ArrayLike, at: float, *, until: float = math.in
         return None
     spacing = float(np.median(np.diff(x[after][: 4 * FEWEST])))
     found, bound = None, 0.0
-    for tau in _lengths(spacing, min(float(x[-1] - at) / 2, LONGEST * at)):
+    lengths = _lengths(spacing, min(float(x[-1] - at) / 2, LONGEST * at))
+    for tau in lengths:
         part = _window(x, at, tau, spacing)
         fitted = _transient(x[part], y[part], at, tau)
         if fitted is None:
             continue
         jump, error, rest = fitted
-        bound = max(bound, max(jump, 0.0) + 1.2816 * error)
+        if tau >= min(lasting, lengths[-1]):
+            bound = max(bound, max(jump, 0.0) + 1.2816 * error)
         if found is None or abs(jump) * found[1] > abs(found[0]) * error:
             found = (jump, error, rest, tau)
     if found is None:
