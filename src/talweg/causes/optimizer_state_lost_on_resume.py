@@ -33,9 +33,8 @@ NEEDS = ("train_loss", "resumed_at", "learning_rate")
 SURE = 3.5  # notes/causes_resume.md
 SURE_UNSTATED = 5.0  # where only the time of a step says that the run was taken up there. Our choice
 LEAST = 0.01  # nats. Our choice: a jump below is no jump that a person could see
-LASTING = (
-    40.0  # steps of tau that a lost state has at least: half of it is left after 30 to 60 (notes/causes_resume.md)
-)
+# steps of tau that a lost state has at least: half of its jump is left after 30 to 60 steps
+LASTING = 40.0  # notes/causes_resume.md
 SMALLEST = 0.1  # nats. Our choice: reported jumps are larger; small models at high rates had 0.03 to 0.1
 LONGEST = 2000.0  # steps of tau. Our choice: twice what was ever reported
 # nats: the upper end of the cost is never below. Branches without moments ended 0.009 below to 0.020 above their sound
