@@ -231,6 +231,7 @@ def test_a_sum_in_the_evaluations_too_is_told_by_the_laws() -> None:
     run = with_losses(healthy(rng(), accumulation=8), lambda step, value, name: 8 * value)
     alone = replace(run, val_loss=Series(), train_eval_loss=Series())
     assert examine("accumulation_not_normalised", alone).verdict == "present"
+    assert examine("bad_initialisation", alone).verdict == "unknown"
 
 
 def test_a_bad_initialisation_of_twice_the_uniform_level_is_no_sum_of_two() -> None:
@@ -267,7 +268,7 @@ def test_bits_are_no_sum() -> None:
     assert examine("accumulation_not_normalised", run).verdict == "absent"
 
 
-@pytest.mark.parametrize(("optimizer", "clip", "most"), [("adamw", 0.0, 0.01), ("adamw", 1.0, 0.03), ("sgd", 0.0, 1.0)])
+@pytest.mark.parametrize(("optimizer", "clip", "most"), [("adamw", 0.0, 0.02), ("adamw", 1.0, 0.02), ("sgd", 0.0, 1.0)])
 def test_the_cost_of_a_sum_depends_on_what_the_optimizer_makes_of_it(optimizer: str, clip: float, most: float) -> None:
     run = stated(example("accumulation_not_normalised"), optimizer=optimizer, grad_clip=clip)
     cost = nats(examine("accumulation_not_normalised", run))
