@@ -105,6 +105,17 @@ class CheckpointConfig:
 
 
 @dataclass(frozen=True)
+class LogConfig:
+    """Trackers that get a copy of log.jsonl; none can stop or slow the run."""
+
+    tensorboard: bool = False
+    wandb: bool = False  # without a network: WANDB_MODE=offline
+    mlflow: bool = False  # to MLFLOW_TRACKING_URI, else to a folder beside the runs
+    trackio: bool = False
+    project: str = "talweg"  # the name under which they gather runs
+
+
+@dataclass(frozen=True)
 class HardwareConfig:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = (
@@ -125,6 +136,7 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    log: LogConfig = field(default_factory=LogConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     source: str = field(default="", compare=False, repr=False)  # the text of the file this came from
 
