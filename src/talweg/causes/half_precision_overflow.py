@@ -26,6 +26,7 @@ GROUP = "numerics"
 NEEDS = ("train_loss", "precision")
 MIN_BEFORE = 10  # finite values before the break: without them it may be the data or the model. Our choice
 FOR_GOOD = 3  # values at the end. Our choice: a scaler passes over one bad batch, and the next loss is finite
+STOPS = ("talweg",)  # trainers that stop at the first loss that is not finite: there is no second to wait for
 RISE = 0.5  # nats: the same rise from which on `diverged` speaks
 WIDE = ("bf16", "fp32", "tf32", "fp64")  # precisions with the range of fp32 or more
 SCALER = 256.0  # a loss scale that was ever this high is that of fp16. Our choice: bf16 logs show 1, one set shows 12
@@ -54,7 +55,7 @@ def examine(run: Run) -> Finding:
         told = "too few values before it" if rise is None else f"it had risen by {rise:.2f} nats before: it diverged"
         return Finding("absent", f"{broke}; {told}")
     halved = scale is not None and scale[1] <= scale[0] / 4
-    if num_after < FOR_GOOD and not halved:
+    if num_after < FOR_GOOD and not halved and run.format not in STOPS:
         told = f"{broke}, its last {num_after} values alone: a batch that is passed over looks like it; wait"
         return missing(name, because=told, would_narrow_nats=cost.value)
     fell = f"; the loss scale fell from {scale[0]:,.0f} to {scale[1]:g} on the way" if halved and scale else ""

@@ -49,7 +49,9 @@ def examine(run: Run) -> Finding:
         return Finding("absent", told)
     first = min(step for step in (began, by_scale) if step is not None)
     losses = run.train_loss or run.val_loss
-    if losses and not np.isfinite(losses.value[-3:]).any():
+    if not losses.finite:
+        return missing("train_loss", because=f"{told}; needs losses, to see that none rose before")
+    if not np.isfinite(losses.value[-3:]).any():
         return Finding("absent", f"{told}, but the loss itself is not finite: it left the range of fp16")
     rise = evidence.risen_before(run, first)
     if rise is None:
