@@ -59,7 +59,8 @@ def test_groups_that_never_moved() -> None:
     found = frozen_parameters.examine(run(unmoved_groups=("embedding",)))
     assert found.verdict == "present"
     assert f"{embedding / PARAMETERS:.0%} stay" in found.because
-    assert frozen_parameters.examine(run(unmoved_groups=("vectors",))).verdict == "absent"
+    vectors = frozen_parameters.examine(run(unmoved_groups=("vectors",)))
+    assert vectors.nats == frozen_parameters.VECTORS
     matrices = frozen_parameters.examine(run(unmoved_groups=("matrices",)))
     assert matrices.nats is not None
     assert found.nats is not None
@@ -78,4 +79,5 @@ def test_a_small_model_beyond_the_laws_still_gets_an_interval() -> None:
     found = frozen_parameters.examine(small)
     assert found.verdict == "present"
     assert found.nats is not None
-    assert found.nats.high < 4  # never more than the loss itself
+    now = float(small.val_loss.value[-1])
+    assert found.nats.high < now - 1.5  # never more than what stands above the entropy of text

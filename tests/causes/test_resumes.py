@@ -36,7 +36,7 @@ def jumped(run: Run, size: float = 0.3, tau: float = 60.0, at: float = AT) -> Ru
 
 
 def taken_up(seed: int = 0, **given: object) -> Run:
-    return healthy(rng(seed), log_every=10, resumed_at=(AT,), **given)  # type: ignore[arg-type]
+    return healthy(rng(seed), **{"log_every": 10, "batch_sd": 0.03, "resumed_at": (AT,), **given})  # type: ignore[arg-type]
 
 
 # sound resumes

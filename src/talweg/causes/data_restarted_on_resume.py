@@ -33,9 +33,9 @@ NEEDS = ("train_loss", "resumed_at", "tokens_per_step")
 SURE = 4.5
 ALIKE = 0.3  # correlation. Our choice: real replays have 0.39 to 0.98
 SAME_LENGTH = 0.02  # of a pass: two lengths that are one. Our choice
-# Over 12 real replays of small runs the loss at the end was 0.000 to 0.014 above the sound twin's, where the law says
-# 0.00 to 0.01 and seeds alone give 0.0085 (notes/causes_resume.md): so the upper end is never below this.
-LEAST_HIGH = 0.01
+# Nine real replays of small runs ended 0.002 to 0.015 above the sound twin, where the law says 0.001 to 0.007 and the
+# order of the text alone gives an sd of 0.0085 (notes/causes_resume.md): so the upper end is never below this.
+LEAST_HIGH = 0.015
 
 
 def examine(run: Run) -> Finding:

@@ -76,7 +76,8 @@ def _judged(run: Run, rate: Series, found: evidence.Restart, told: str) -> Findi
         few = "nothing" if cost.value < 0.0005 else f"{cost.value:.3f} nats"
         return Finding("absent", f"{meant}, which costs {few} at the end of the plan", nats=cost.at_least(0.0))
     if cost.low <= 0:
-        return missing("val_loss", because=f"{meant}; the curve is too short to tell the cost from nothing")
+        why = f"{meant}; the curve is too short to tell the cost from nothing"
+        return missing("val_loss", because=why, would_narrow_nats=cost.value)
     config = {"schedule.kind": plan.kind, "schedule.min_lr": plan.min_lr, "run.steps": round(end)}
     change = f"go on from the checkpoint of step {found.step:,.0f} at the planned rate"
     again = Remedy("planned_rate", change, config, cost, _tokens(run, found.step))

@@ -24,6 +24,7 @@ SHORTEST = 1.5  # spacings of the log: a shorter transient is one point, which i
 EARLIEST = 0.4  # of `at`: what lies before is another part of the curve. Our choice
 LONGEST = 0.15  # of `at`: a longer transient is not told from the curve's own bends. Our choice
 AT_ONCE, AT_ONCE_SURE = 0.5, 2.5  # share of what a jump would show in the first half tau, and its standard errors
+BOUND = 1.96  # standard errors above the jump found, or above 0
 MAX_LAG1 = 0.95
 
 
@@ -39,7 +40,7 @@ class Seam:
     decay_steps: float  # tau
     stays: float  # offset of the curve after the transient; nan where too little follows
     stays_error: float
-    bound: float  # no jump upward that lasts is larger than this (one-sided 90 %); see `lasting`
+    bound: float  # no jump upward that lasts is larger than this (one-sided 97.5 %); see `lasting`
     spacing: float  # steps between points after the seam
     num_after: int
 
@@ -78,7 +79,7 @@ def seam(step: ArrayLike, value: ArrayLike, at: float, *, until: float = math.in
             continue
         jump, error, rest = fitted
         if tau >= min(lasting, lengths[-1]):
-            bound = max(bound, max(jump, 0.0) + 1.2816 * error)
+            bound = max(bound, max(jump, 0.0) + BOUND * error)
         if found is None or abs(jump) * found[1] > abs(found[0]) * error:
             found = (jump, error, rest, tau)
     if found is None:
