@@ -17,6 +17,7 @@ of the losses is not seen: small models had 0.03 to 0.1 nats, which cost 0.02 at
 References: Kingma and Ba 2015, arXiv 1412.6980, section 3 (bias of the moments); notes/causes_resume.md (measured).
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
