@@ -101,6 +101,14 @@ def test_batches_of_their_own_are_not_called_shared(num: int) -> None:
     assert found.verdict == "absent", found.because
 
 
+def test_the_loss_of_one_rank_of_many_is_allowed_for() -> None:
+    """The logged loss is that of rank 0: its scatter is sqrt(1000) times that of the mean."""
+    run = many_ranks(1000)
+    alone = 0.1 * np.random.default_rng(1).standard_normal(len(run.train_loss))
+    noisy = replace(run.train_loss, value=run.train_loss.value + alone)
+    assert data_shared_across_ranks.examine(replace(run, train_loss=noisy)).verdict == "absent"
+
+
 @pytest.mark.parametrize("num", [2, 8])
 def test_one_batch_under_dropout_is_still_one_batch(num: int) -> None:
     found = data_shared_across_ranks.examine(many_ranks(num, dropout_sd=0.003))

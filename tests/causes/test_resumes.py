@@ -1,11 +1,12 @@
 """The three faults of a resume on runs that only look like them, and their costs against what was planted."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from talweg import evidence
+from talweg import evidence, readers
 from talweg.causes import data_restarted_on_resume as data
 from talweg.causes import learning_rate_not_decayed
 from talweg.causes import optimizer_state_lost_on_resume as moments
@@ -320,3 +321,27 @@ def test_many_restarts_of_one_stretch_cost_what_so_few_tokens_cost() -> None:
     assert often.value > 5 * once.value
     assert once.low == 0
     assert once.high >= 0.01
+
+
+# from the log of another trainer
+
+
+def test_a_nanogpt_log_that_says_where_it_was_taken_up(tmp_path: Path) -> None:
+    """nanoGPT seeds its draws anew at each start: the batches after the resume are those of the first steps."""
+    draw = rng(5)
+    hard = 0.08 * draw.standard_normal(400)
+    lines = []
+    for k in range(400):
+        step, batch = 10 * k, k if k < 200 else k - 200
+        if k == 200:
+            lines.append("Resuming training from out")
+        loss = 3.3 + 4.0 * (step / 50 + 1) ** -0.5 + hard[batch] + 0.02 * draw.standard_normal()
+        lines.append(f"iter {step}: loss {loss:.4f}, time 400.00ms, mfu 30.00%")
+    log = tmp_path / "train.log"
+    log.write_text("\n".join(lines) + "\n")
+    run = readers.read(log)
+    assert run.facts.resumed_at == (2000.0,)
+    found = data.examine(run)
+    assert "those of 2,000 steps before" in found.because
+    assert found.needs == ("tokens_per_step",)
+    assert data.examine(stated(run, tokens_per_step=5e5, parameters=124e6, planned_steps=10_000)).verdict == "present"

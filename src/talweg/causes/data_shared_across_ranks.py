@@ -30,8 +30,9 @@ from talweg.run import Run, Series
 GROUP = "data"
 NEEDS = ("rank_loss_spread", "ranks", "tokens_per_step")
 FEWEST = 20  # values of the spread. Our choice
-SAME = 0.05  # of q. With batches of their own q is 0.35 or more on 8 ranks, dropout alone gives 0.02
-# (notes/causes_resume.md)
+# of q. With batches of their own q is 0.55 to 1.2 on 2 to 64 ranks, one batch under dropout has 0.01 to 0.02
+SAME = 0.05  # notes/causes_resume.md
+MANY = 16  # ranks from which on it falls as 1 / sqrt(ranks), as q does where the loss logged is that of one rank alone
 
 
 def examine(run: Run) -> Finding:
@@ -57,7 +58,7 @@ def examine(run: Run) -> Finding:
     if not zero and not noise:
         return missing("train_loss", because="the training loss is too short to tell its scatter")
     q = 0.0 if zero else relative_spread(late, f.ranks, noise or math.inf)
-    if q >= SAME:
+    if q >= SAME * math.sqrt(MANY / max(f.ranks, MANY)):
         because = f"the losses of {f.ranks} ranks lie {np.median(late):.4f} nats apart, {q:.0%} of what batches of"
         return Finding("absent", f"{because} their own would give")
     same = "identical" if zero else f"{q:.1%} as far apart as batches of their own would put them"

@@ -38,9 +38,9 @@ LEAST = 0.01  # nats. Our choice: a jump below is no jump that a person could se
 LASTING = 40.0  # notes/causes_resume.md
 SMALLEST = 0.1  # nats. Our choice: reported jumps are larger; small models at high rates had 0.03 to 0.1
 LONGEST = 2000.0  # steps of tau. Our choice: twice what was ever reported
-# nats, sd, and relative sd of what is left: against nine branches without moments, whose loss at the end lay 0.009 below
-# to 0.023 above their sound twin's, the law says 0.006 to 0.013, mean error +0.001, sd 0.010 (notes/causes_resume.md)
-NOISE, LAW_ERROR = 0.01, 0.5
+# nats, sd, and relative sd of what is left: of nine branches without moments, the loss at the end lay 0.009 below
+# to 0.023 above their sound twin's, the law says 0.006 to 0.013, mean error +0.001, sd 0.010
+NOISE, LAW_ERROR = 0.01, 0.5  # notes/causes_resume.md
 SPIKE_LASTS = 4  # logged values of a rise that is asked about; shorter is an outlier
 
 

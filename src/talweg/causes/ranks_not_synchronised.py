@@ -26,7 +26,7 @@ GROUP = "implementation"
 NEEDS = ("rank_weight_spread", "ranks", "tokens_per_step")
 FEWEST = 2  # values of the difference: it is no statistic, equal weights stay equal
 # Weights are of the order of 0.01 to 1, and fp32 keeps seven digits of each. Two ranks that average differ by exactly
-# 0, two that do not by 1e-3 after ten updates (notes/causes_resume.md)
+# 0, two that do not by 0.25 to 1.5 of their norm (a table of pairs, 60 updates; notes/causes_resume.md). Our choice
 APART = 1e-6
 
 
