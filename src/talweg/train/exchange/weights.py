@@ -86,14 +86,16 @@ def _plain(name: str) -> str:
 def read_pickled(path: Path) -> Any:
     """What a .pt or .bin file of torch holds: tensors and plain values. Raises InputError for anything else."""
     try:
-        if zipfile.is_zipfile(path):
+        path.open("rb").close()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    try:
+        zipped = zipfile.is_zipfile(path)
+        if zipped:
             with zipfile.ZipFile(path) as records:
                 if bad := records.testzip():
                     raise InputError(f"{path} is damaged: the checksum of {bad} in it is wrong; copy it anew")
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except InputError:
         raise
     except pickle.UnpicklingError as error:
