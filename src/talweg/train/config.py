@@ -115,7 +115,9 @@ class CheckpointConfig:
 @dataclass(frozen=True)
 class HardwareConfig:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where a measured matrix product says it pays
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = (
+        "auto"  # auto: bf16 where a measured matrix product says it pays
+    )
     threads: int | None = None  # CPU threads; None: all cores
 
 

@@ -62,7 +62,7 @@ def autocast(device: str, precision: str) -> AbstractContextManager[object]:
     """The context in which forward passes run."""
     if precision == "fp32":
         return nullcontext()
-    return torch.autocast(device, dtype=torch.bfloat16)
+    return torch.autocast(device, dtype=torch.float16 if precision == "fp16" else torch.bfloat16)
 
 
 def _precision(device: str, width: int) -> tuple[str, str]:
