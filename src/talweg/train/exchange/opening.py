@@ -15,7 +15,7 @@ from talweg.corpus.manifest import TOKENIZER_FILE
 from talweg.corpus.tokenizer import Tokenizer
 from talweg.errors import InputError
 from talweg.model.gpt import GPT
-from talweg.model.shape import from_values
+from talweg.model.shape import begun_with, from_values
 from talweg.train import checkpoint as checkpoints
 from talweg.train.exchange import huggingface, nanogpt
 from talweg.train.exchange.pairs import Found, build, sizes
@@ -88,7 +88,7 @@ def kind_of(path: Path) -> Kind | None:
 
 def _own(folder: Path) -> Found:
     saved = checkpoints.load(folder)
-    shape = from_values(saved.state["config"])
+    shape = from_values(begun_with(saved.state["config"]))
     if missing := sorted(sizes(shape).keys() - saved.model.keys()):
         raise InputError(f"{folder} lacks the weight {missing[0]}; it was written by another version of talweg")
     facts = {"step": saved.state["step"], "tokens": saved.state.get("tokens")}
