@@ -16,7 +16,7 @@ from talweg.corpus.byte_level import SEPARATOR
 from talweg.corpus.manifest import TOKENIZER_FILE
 from talweg.corpus.tokenizer import SEPARATORS, Tokenizer
 from talweg.errors import InputError
-from talweg.files import replacing, write_text
+from talweg.files import write_text
 from talweg.model.shape import Shape
 from talweg.train.exchange import gpt2, llama
 from talweg.train.exchange.pairs import Found, bring_in, take_out
@@ -61,7 +61,7 @@ def _check(shape: Shape, settings: Settings, weights: Weights) -> None:
 def write(
     shape: Shape, parameters: Mapping[str, Tensor], tokenizer: Tokenizer | None, folder: Path
 ) -> tuple[str, tuple[str, ...]]:
-    """Write config.json, generation_config.json, model.safetensors, and the tokenizer's files into `folder`.
+    """Write config.json, generation_config.json, model.safetensors, and the tokenizer's files into an empty `folder`.
 
     Returns the architecture's name, and what a person should know. Raises InputError that names every option of the
     model without a place.
@@ -73,8 +73,7 @@ def write(
     common = {"architectures": [architecture], "model_type": kind, "torch_dtype": "float32"}
     _write_json(folder / CONFIG, {**common, **settings, **ends})
     _write_json(folder / "generation_config.json", {"_from_model_config": True, **ends})
-    with replacing(folder / SINGLE) as file:
-        file.write(safetensors.torch.save(tensors, metadata={"format": "pt"}))
+    safetensors.torch.save_file(tensors, folder / SINGLE, metadata={"format": "pt"})
     notes = []
     if tokenizer is None:
         notes.append("no tokenizer was written, as none is known for this model; give --tokenizer")

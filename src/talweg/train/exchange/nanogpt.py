@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from talweg.errors import InputError
-from talweg.files import replacing
 from talweg.model.shape import Shape
 from talweg.train.exchange import classic
 from talweg.train.exchange.pairs import Found, Pair, bring_in, take_out
@@ -95,7 +94,7 @@ def _facts(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write(shape: Shape, parameters: Mapping[str, Tensor], facts: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
-    """Write ckpt.pt into `folder`; returns what a person should know of it.
+    """Write ckpt.pt into an empty `folder`; returns what a person should know of it.
 
     Raises InputError that names every option of the model that nanoGPT does not have.
     """
@@ -122,8 +121,7 @@ def write(shape: Shape, parameters: Mapping[str, Tensor], facts: Mapping[str, An
         "best_val_loss": torch.tensor(float(facts.get("val_loss", 1e9))),
         "config": {**arguments, "dataset": DATASET},
     }
-    with replacing(folder / FILE) as file:
-        torch.save(content, file)
+    torch.save(content, folder / FILE)
     return ("its optimizer is fresh: nanoGPT goes on without the moments of this run",)
 
 

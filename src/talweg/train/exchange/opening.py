@@ -21,6 +21,7 @@ from talweg.train.exchange import huggingface, nanogpt
 from talweg.train.exchange.pairs import Found, build, sizes
 
 Kind = Literal["talweg", "nanogpt", "huggingface"]
+INSIDE = (".safetensors", ".bin")  # weights that mean nothing without the files beside them
 NEEDED = "needed a run folder or a checkpoint of talweg, nanoGPT's ckpt.pt, or an HF folder with config.json"
 
 
@@ -65,6 +66,8 @@ def find(path: Path) -> Found:
     """Shape and weights of the model at `path`, of whatever kind."""
     if not path.exists():
         raise InputError(f"{path} is not there; {NEEDED}")
+    if path.suffix in INSIDE and path.is_file():
+        path = path.parent
     kind = kind_of(path)
     if kind == "talweg":
         return _own(checkpoints.find(path))
@@ -78,7 +81,7 @@ def find(path: Path) -> Found:
 def kind_of(path: Path) -> Kind | None:
     """What lies at `path`, by the names of its files; None for anything that is no model."""
     if path.is_file():
-        return "nanogpt" if path.suffix in (".pt", ".pth", ".bin", ".ckpt") else None
+        return "nanogpt" if path.suffix in (".pt", ".pth", ".ckpt") else None
     if (path / "checkpoints").is_dir() or (path / "state.json").is_file():
         return "talweg"
     if (path / huggingface.CONFIG).is_file():
