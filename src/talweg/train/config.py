@@ -30,6 +30,7 @@ class RunConfig:
     tokens: float | None = None  # rounded down to whole steps
     epochs: float | None = None  # passes over the training tokens
     minutes: float | None = None  # wall time; the steps are set by a measurement at the start
+    on_divergence: Literal["stop", "rollback", "continue"] = "stop"  # also where a number is not finite
 
 
 @dataclass(frozen=True)
@@ -105,12 +106,24 @@ class ScheduleConfig:
 class EvaluationConfig:
     every: int | None = None  # steps; None: about 30 evaluations a run
     tokens: int | None = None  # None: the whole validation set
+    diagnose: bool = True  # ask the causes too, and tell in one line when a verdict changes
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
     every: int | None = None  # steps; None: at each evaluation
     keep: int = 2
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """Trackers that get a copy of log.jsonl; none can stop or slow the run."""
+
+    tensorboard: bool = False
+    wandb: bool = False  # without a network: WANDB_MODE=offline
+    mlflow: bool = False  # to MLFLOW_TRACKING_URI, else to a folder beside the runs
+    trackio: bool = False
+    project: str = "talweg"  # the name under which they gather runs
 
 
 @dataclass(frozen=True)
@@ -134,6 +147,7 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    log: LogConfig = field(default_factory=LogConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     source: str = field(default="", compare=False, repr=False)  # the text of the file this came from
     given: frozenset[str] | None = field(default=None, compare=False, repr=False)  # keys of it; None: it had no file
