@@ -75,6 +75,7 @@ class GPT(nn.Module):
         self.head = nn.Linear(shape.width, shape.vocabulary_size, bias=False)
         if shape.tied_head:
             self.head.weight = self.embedding.weight
+        self.watch_logits = False
         self.max_logit: Tensor | None = None
         self._initialise()
 
@@ -109,17 +110,21 @@ class GPT(nn.Module):
         losses = cross_entropy.token_losses(features, self.head.weight, targets.flatten(), self.shape.logit_softcap)
         return losses.view_as(targets)
 
-    def total_loss(
-        self, tokens: Tensor, targets: Tensor, document: Tensor | None = None, *, watch: bool = False
-    ) -> Tensor:
+    def total_loss(self, tokens: Tensor, targets: Tensor, document: Tensor | None = None) -> Tensor:
         """tokens, targets (B, S) -> the sum of the nats of all tokens, for training. Targets are not negative.
 
-        watch: leave the largest |logit| before the cap in `max_logit`, a number on the device of the model.
+        Where `watch_logits` is set, `max_logit` becomes the largest |logit| before the cap, of all passes since it was
+        None.
         """
         features = self.features(tokens, document).flatten(0, 1)
-        self.max_logit = torch.zeros((), device=features.device) if watch else None
+        if self.watch_logits and self.max_logit is None:
+            self.max_logit = torch.zeros((), device=features.device)
         return cross_entropy.total_cross_entropy(
-            features, self.head.weight, targets.flatten(), self.shape.logit_softcap, self.max_logit
+            features,
+            self.head.weight,
+            targets.flatten(),
+            self.shape.logit_softcap,
+            self.max_logit if self.watch_logits else None,
         )
 
     def num_parameters(self) -> int:

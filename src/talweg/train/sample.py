@@ -33,13 +33,13 @@ def sample(
     """Yield `num` texts that go on from `prompt`, each in pieces that are whole characters.
 
     checkpoint: a checkpoint folder, or a run folder (its newest). Text i is drawn with the seed `seed` + i, so that
-    each can be had alone. A text ends after `tokens`, where a document ends, or before the first of the texts in `stop`.
+    each can be had alone. It ends after `tokens`, where a document ends, or before the first of the texts in `stop`.
     Raises InputError when there is no checkpoint, or an argument is out of range.
     """
     if tokens < 0 or num < 1 or not all(stop):
         raise InputError("sampling needs tokens 0 or more, num 1 or more, and no stop text that is empty")
     folder = checkpoints.find(Path(checkpoint))
-    model = load_model(folder, hardware.device(device))
+    model = load_model(folder, hardware.found(device))
     tokenizer = load_tokenizer(_tokenizer_folder(folder))
     for i in range(num):
         yield before_stop(pieces(model, tokenizer, prompt, tokens, choice, seed + i), stop)
@@ -70,12 +70,14 @@ def before_stop(parts: Iterable[str], stop: Sequence[str]) -> Iterator[str]:
         waiting += part
         found = [at for text in stop if (at := waiting.find(text)) >= 0]
         if found:
-            yield waiting[: min(found)]
-            return
+            waiting = waiting[: min(found)]
+            break
         kept = max((_beginning(waiting, text) for text in stop), default=0)
-        yield waiting[: len(waiting) - kept]
-        waiting = waiting[len(waiting) - kept :]
-    yield waiting
+        if ready := waiting[: len(waiting) - kept]:
+            yield ready
+            waiting = waiting[len(ready) :]
+    if waiting:
+        yield waiting
 
 
 def _beginning(text: str, stop: str) -> int:
