@@ -46,6 +46,12 @@ def test_a_fine_tune_with_adapters_is_so_by_design() -> None:
     assert "by design" in found.because
 
 
+def test_weights_that_were_given_are_frozen_by_design() -> None:
+    found = frozen_parameters.examine(run(trainable_parameters=0.1 * PARAMETERS, initialised_from="gpt2"))
+    assert found.verdict == "absent"
+    assert "gpt2" in found.because
+
+
 def test_without_the_first_loss_it_is_not_known_which_it_is() -> None:
     whole = run(trainable_parameters=PARAMETERS / 2)
     cut = {name: getattr(whole, name).between(2000, np.inf) for name in ("train_loss", "train_eval_loss", "val_loss")}

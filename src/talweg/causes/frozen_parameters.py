@@ -54,6 +54,8 @@ def examine(run: Run) -> Finding:
     only_vectors = still < SHARE and "vectors" in (f.unmoved_groups or ())
     if still < SHARE and not only_vectors:
         return Finding("absent", moving.because)
+    if f.initialised_from is not None:
+        return Finding("absent", f"{moving.because}, by design: it began with the weights of {f.initialised_from}")
     first = evidence.first_loss(run)
     if first is None or f.vocabulary_size is None:
         lacking = ["train_loss"] if first is None else ["vocabulary_size"]
