@@ -199,6 +199,24 @@ def test_the_cost_of_a_restart_holds_what_was_planted(restart: int) -> None:
     assert hits >= 3, truth
 
 
+def test_in_flight_the_rest_of_the_plan_is_that_of_the_restarted_schedule() -> None:
+    restarted = schedules.Restarted("cosine", 6e-4, 6e-6, 250, 10_000, restart=6000)
+    whole = schedules.examine(healthy(rng(1), schedule=restarted, resumed_at=(6000.0,)))
+    cut = schedules.examine(healthy(rng(1), schedule=restarted, resumed_at=(6000.0,), stop_at=7500))
+    assert whole.nats is not None
+    assert cut.nats is not None
+    assert cut.nats.value == pytest.approx(whole.nats.value, rel=0.5)
+
+
+def test_a_rate_that_is_raised_a_little_is_no_restart() -> None:
+    run = taken_up()
+    rate = run.learning_rate
+    raised = replace(rate, value=rate.value + 0.05 * 6e-4 * (rate.step >= AT))
+    assert evidence.restart(replace(run, learning_rate=raised)) is None
+    raised = replace(rate, value=rate.value + 0.3 * 6e-4 * (rate.step >= AT))
+    assert evidence.restart(replace(run, learning_rate=raised)) is not None
+
+
 def test_the_decay_that_is_missing_is_charged_once() -> None:
     run = schedules.example(rng())
     assert learning_rate_not_decayed.examine(run).verdict == "absent"
