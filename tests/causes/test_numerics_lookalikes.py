@@ -164,6 +164,13 @@ def test_either_column_is_enough(left: str) -> None:
     assert found.steps[0] == pytest.approx(6000, abs=20)
 
 
+@pytest.mark.parametrize(("row", "verdict"), [(30, "absent"), (36, "present")])
+def test_more_skipped_in_a_row_than_any_start_needs(row: int, verdict: str) -> None:
+    run = healthy(rng(), precision="fp16", log_every=1, steps=2000)
+    skipped = Series.of(run.train_loss.step, np.maximum(run.train_loss.step - (2000 - row), 0.0))
+    assert examine("loss_scale_collapse", replace(run, skipped_steps=skipped)).verdict == verdict
+
+
 def test_skipping_after_a_rise_is_a_divergence() -> None:
     run = example("loss_scale_collapse")
     risen = with_losses(run, lambda step, value, name: value + 3 * np.clip((step - 5000) / 800, 0, 1))
@@ -337,11 +344,6 @@ def test_another_machine_after_a_resume_has_another_pace() -> None:
     moved = timed(run, lambda step: np.where(step < 5000, 2.4, 1.0), resumed_at=(5000.0,))
     assert examine("throughput_loss", moved).verdict == "absent"
     assert examine("throughput_loss", stated(moved, resumed_at=())).verdict == "present"
-
-
-def test_the_first_step_compiles() -> None:
-    run = timed(healthy(rng()), lambda step: np.where(step == 0, 1000.0, 1.0))
-    assert examine("throughput_loss", run).verdict == "absent"
 
 
 @pytest.mark.parametrize("digits", [0, 1])
