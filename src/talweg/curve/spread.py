@@ -24,4 +24,4 @@ def relative_spread(spread: ArrayLike, num: int, mean_sd: float) -> float:
     mean_sd: scatter of the mean of their losses, so that one rank's is sqrt(num) times as large. Where the loss logged
              is that of one rank alone, the result is sqrt(num) too small.
     """
-    return float(np.median(spread)) / (expected_range(num) * math.sqrt(num) * mean_sd)
+    return float(np.median(np.asarray(spread, dtype=np.float64))) / (expected_range(num) * math.sqrt(num) * mean_sd)
