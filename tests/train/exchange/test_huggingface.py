@@ -137,6 +137,7 @@ def test_what_is_not_computed_here_is_refused_by_name(tmp_path: Path) -> None:
     assert "rope_scaling = {" in refused(llama, rope_scaling={"type": "linear", "factor": 2.0})
     assert "hidden_act = 'tanh'; known are silu" in refused(llama, hidden_act="tanh")
     assert "head_dim = 16; only 8 is known" in refused(llama, head_dim=16)
+    assert "layer_types = ['sliding" in refused(llama, layer_types=["sliding_attention", "full_attention"])
     assert "quantization_config = {" in refused(llama, quantization_config={"bits": 4})
     assert "model_type = 'bert'; known are gpt2, llama, qwen3, arcee" in refused(llama, model_type="bert")
     assert "num_hidden_layers = 'two'; needed a whole number" in refused(llama, num_hidden_layers="two")

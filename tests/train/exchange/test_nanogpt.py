@@ -169,6 +169,7 @@ def test_a_checkpoint_of_something_else_is_one_line(tmp_path: Path) -> None:
             {"n_layer": 1},
             "holds transformer.h.1.attn.c_attn.bias and 11 more",
         ),
+        ({"use_relu": True}, "model_args has use_relu = True, which nanoGPT does not have"),
         ({"n_head": 5}, "n_embd = 32 is not a multiple of n_head = 5"),
         ({"n_head": "four"}, "model_args has n_head = 'four'; needed a whole number"),
         ({"block_size": 25}, "transformer.wpe.weight is 24 x 32, and its configuration makes it 25 x 32"),

@@ -44,7 +44,8 @@ def shape_of(settings: Settings, weights: Weights) -> Shape:
     _head_gains_are_one(weights)
     layers, heads = settings.whole("num_hidden_layers"), settings.whole("num_attention_heads")
     width = settings.whole("hidden_size")
-    settings.must_be({"head_dim": width // heads, "layer_types": ["full_attention"] * layers})
+    kinds = settings.values.get("layer_types")
+    settings.must_be({"head_dim": width // heads, "layer_types": ["full_attention"] * len(kinds or ())})
     return Shape(
         layers=layers,
         heads=heads,
