@@ -45,7 +45,8 @@ def shape_of(settings: Settings, weights: Weights) -> Shape:
     layers, heads = settings.whole("num_hidden_layers"), settings.whole("num_attention_heads")
     width = settings.whole("hidden_size")
     kinds = settings.values.get("layer_types")
-    settings.must_be({"head_dim": width // heads, "layer_types": ["full_attention"] * len(kinds or ())})
+    full = ["full_attention"] * (len(kinds) if isinstance(kinds, list) else 0)
+    settings.must_be({"head_dim": width // heads, "layer_types": full})
     return Shape(
         layers=layers,
         heads=heads,
