@@ -113,7 +113,7 @@ def export(
     dtype: Literal["uint16", "uint32"] | None = None,
     tokenizer: str | None = None,
 ) -> int:
-    """Write prepared data, or a model, in the format of another program.
+    """Write prepared data, or a model, for another program.
 
     Data go to nanogpt, llmc or datatrove, and are held against their sha256 first; tokenizer.json is written beside the
     tokens, and docs/data-format.md says what each format keeps of the documents. A model goes to hf (a folder that HF
