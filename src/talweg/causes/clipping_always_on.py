@@ -28,6 +28,7 @@ from talweg.run import Run, Series
 
 GROUP = "optimization"
 NEEDS = ("grad_norm", "grad_clip")
+# False alarms: 0 of 1,000 simulated sound runs with these columns, 0 of 93 public logs (notes/causes_numerics.md).
 SHARE = 0.9  # of the updates after the warm-up. Our choice: sound runs clip hardly any, or nearly all
 MIN_POINTS = 60  # norms after the warm-up. Our choice: the share is then known to four hundredths
 EPSILON = 1e-8  # Adam's, where no other is known: torch's default
