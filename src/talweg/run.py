@@ -102,6 +102,7 @@ class Facts:
     seed: int | None = None
     ranks: int | None = None  # processes that train together
     resumed_at: tuple[float, ...] | None = None  # steps at which a checkpoint was taken up again; (): at none
+    initialised_from: str | None = None  # the weights that training began with, where they were not random
     # evaluation
     eval_windows: int | None = None  # context-long windows in one evaluation
     eval_is_fixed: bool | None = None  # the same windows every time

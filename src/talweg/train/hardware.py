@@ -20,21 +20,26 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 def measure(config: Config) -> Machine:
     """Choose what the configuration leaves open."""
     reasons: dict[str, str] = {}
-    device: str = config.hardware.device
-    precision: str = config.hardware.precision
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = found(config.hardware.device)
+    if config.hardware.device == "auto":
         reasons["hardware.device"] = "the fastest that is here"
-    elif (device == "cuda" and not torch.cuda.is_available()) or (
-        device == "mps" and not torch.backends.mps.is_available()
-    ):
-        raise InputError(f"hardware.device = {device}, but torch finds none here; leave it out or give cpu")
+    precision: str = config.hardware.precision
     threads = config.hardware.threads or torch.get_num_threads()
     reasons["hardware.threads"] = "every core that torch was given"
     torch.set_num_threads(threads)
     if precision == "auto":
         precision, reasons["hardware.precision"] = _precision(device, config.model.width)
     return Machine(device, precision, threads, reasons)
+
+
+def found(device: str) -> str:
+    """cpu, cuda or mps as asked for; of "auto" the fastest that is here. Raises InputError when it is not here."""
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return next(name for name, is_here in here.items() if is_here)
+    if not here[device]:
+        raise InputError(f"hardware.device = {device}, but torch finds none here; leave it out or give cpu")
+    return device
 
 
 def prepare(threads: int) -> None:
