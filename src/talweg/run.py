@@ -230,3 +230,6 @@ class Run:
         if name in FACT_NAMES:
             return getattr(self.facts, name) is not None
         return bool(getattr(self, name))
+
+
+COLUMN_NAMES: tuple[str, ...] = tuple(f.name for f in fields(Run) if f.default_factory is Series)

@@ -26,6 +26,7 @@ from talweg.run import Run, Series
 
 GROUP = "implementation"
 NEEDS = ("train_loss", "accumulation")
+# False alarms: 0 of 1,000 simulated sound runs with these columns, 0 of 93 public logs (notes/causes_numerics.md).
 MIN_POINTS = 8  # losses. Our choice
 TOLERANCE = 0.05  # of A: as of ln V in bad_initialisation
 WHOLE = 12  # up to here a ratio within TOLERANCE of a whole number is evidence by itself; above, any ratio is near one

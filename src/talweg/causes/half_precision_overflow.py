@@ -24,6 +24,7 @@ from talweg.run import Run, Series
 
 GROUP = "numerics"
 NEEDS = ("train_loss", "precision")
+# False alarms: 0 of 1,000 simulated sound runs with these columns, 0 of 93 public logs (notes/causes_numerics.md).
 MIN_BEFORE = 10  # finite values before the break: without them it may be the data or the model. Our choice
 FOR_GOOD = 3  # values at the end. Our choice: a scaler passes over one bad batch, and the next loss is finite
 STOPS = ("talweg",)  # trainers that stop at the first loss that is not finite: there is no second to wait for

@@ -26,6 +26,7 @@ from talweg.run import Run, Series
 
 GROUP = "numerics"
 NEEDS = ("loss_scale", "skipped_steps")
+# False alarms: 0 of 1,000 simulated sound runs with these columns, 0 of 93 public logs (notes/causes_numerics.md).
 LONG = 33  # updates skipped in a row: more than it takes from the highest usual start, 2^32, to 1
 TINY = 1.0  # loss scale: no gradient that overflows by its size alone needs less
 FALL = 2.0**10  # of the scale, from its highest value: a constant scale of 1, as bf16 logs show it, is no collapse

@@ -27,6 +27,7 @@ from talweg.run import Run, Series
 
 GROUP = "implementation"
 NEEDS = ("train_loss", "learning_rate")
+# False alarms: 0 of 1,000 simulated sound runs with these columns, 0 of 93 public logs (notes/causes_numerics.md).
 MIN_POINTS = 20  # records, of the size of updates or of the loss. Our choice
 MOVED = 0.05  # S. Twice the spread of fresh weights; sound runs had lost 0.5 nats by 0.01 (notes/causes_numerics.md)
 FRESH = 0.05  # of ln V: the same tolerance as bad_initialisation

@@ -27,6 +27,7 @@ from talweg.run import Run, Series
 
 GROUP = "numerics"
 NEEDS = ("seconds_per_step",)
+# False alarms: 0 of 1,000 simulated sound runs with these columns, 0 of 93 public logs (notes/causes_numerics.md).
 MIN_POINTS = 60  # times that count. Our choice: enough for blocks of eight
 BLOCK, MOST_BLOCKS = 8, 24  # times of a block at least; blocks of a stretch at most. Our choice
 SUSTAINED = 20  # percentile of the blocks' medians: the pace that a fifth of the log kept up. Our choice
