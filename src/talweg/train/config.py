@@ -62,8 +62,8 @@ class ModelConfig:
 class BatchConfig:
     """tokens_per_step is the mathematics; micro_batch only splits it up."""
 
-    tokens_per_step: int = 8192
-    micro_batch: int | None = None  # sequences per forward pass; None: as many as fit
+    tokens_per_step: int | None = None  # a multiple of the context; None: from a law, by the tokens of the run
+    micro_batch: int | None = None  # sequences per forward pass; None: what fits, and is fastest on a CPU
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class OptimizerConfig:
     """AdamW; weight decay on matrices only."""
 
     name: Literal["adamw"] = "adamw"
-    peak_lr: float = 3e-3
+    peak_lr: float | None = None  # None: from two laws, by the parameters and the tokens of the run
     beta1: float = 0.9
     beta2: float = 0.95
     epsilon: float = 1e-8
@@ -105,7 +105,9 @@ class CheckpointConfig:
 @dataclass(frozen=True)
 class HardwareConfig:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where a measured matrix product says it pays
+    # auto: bf16 where it is native or a measured matrix product says it pays; fp16 on GPUs without it
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"  # torch.compile; auto: on a GPU
     threads: int | None = None  # CPU threads; None: all cores
 
 
@@ -123,6 +125,16 @@ class Config:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     source: str = field(default="", compare=False, repr=False)  # the text of the file this came from
+
+    @property
+    def tokens_per_step(self) -> int:
+        """batch.tokens_per_step, once it is known."""
+        assert self.batch.tokens_per_step is not None, "the batch is still open"
+        return self.batch.tokens_per_step
+
+    @property
+    def sequences_per_step(self) -> int:
+        return self.tokens_per_step // self.model.context
 
 
 SECTIONS: dict[str, type] = {f.name: f.default_factory for f in fields(Config) if f.name != "source"}  # type: ignore[misc]

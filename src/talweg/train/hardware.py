@@ -1,11 +1,16 @@
-"""What the machine offers, measured: the device, the threads, and whether bf16 pays on it."""
+"""What the machine offers, measured: the device, its memory, the threads, and whether bf16 and compiling pay on it."""
 
 import ctypes
+import shutil
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from talweg.errors import InputError
 from talweg.train.config import Config
@@ -34,7 +39,7 @@ def measure(config: Config) -> Machine:
     torch.set_num_threads(threads)
     if precision == "auto":
         precision, reasons["hardware.precision"] = _precision(device, config.model.width)
-    return Machine(device, precision, threads, reasons)
+    return Machine(device, precision, threads, reasons, memory=available_memory(device))
 
 
 def prepare(threads: int) -> None:
@@ -62,27 +67,45 @@ def autocast(device: str, precision: str) -> AbstractContextManager[object]:
     """The context in which forward passes run."""
     if precision == "fp32":
         return nullcontext()
-    return torch.autocast(device, dtype=torch.bfloat16)
+    return torch.autocast(device, dtype=torch.float16 if precision == "fp16" else torch.bfloat16)
+
+
+def available_memory(device: str) -> int | None:
+    """Bytes that a training run may take now; None where that cannot be asked."""
+    if device == "cuda":
+        free, _ = torch.cuda.mem_get_info()
+        return int(free) + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    if device == "mps":
+        return int(torch.mps.recommended_max_memory()) - int(torch.mps.driver_allocated_memory())
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return None
 
 
 def _precision(device: str, width: int) -> tuple[str, str]:
-    if device == "mps" or (device == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)):
-        return "fp32", f"bf16 is not native on this {device} device"
+    if device == "mps":
+        return "fp32", "bf16 is not native on this mps device"
     if device == "cuda":
-        return "bf16", "native on this GPU"
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bf16", "native on this GPU"
+        return "fp16", "bf16 is not native on this GPU"
     fp32, bf16 = product_rate(ROWS, width, 4 * width, "fp32"), product_rate(ROWS, width, 4 * width, "bf16")
     shape = f"{ROWS} x {width} by {width} x {4 * width}"
     reason = f"matrix product {shape}: bf16 {bf16 / 1e9:.0f} GFLOP/s with its casts, fp32 {fp32 / 1e9:.0f}"
     return ("bf16" if bf16 > PAYS * fp32 else "fp32"), reason
 
 
-def product_rate(rows: int, inner: int, columns: int, precision: str, *, casts: bool = True) -> float:
-    """Floating-point operations per second of (rows, inner) x (inner, columns) on the CPU: the best of many trials.
+def product_rate(
+    rows: int, inner: int, columns: int, precision: str, *, casts: bool = True, device: str = "cpu"
+) -> float:
+    """Floating-point operations per second of (rows, inner) x (inner, columns): the best of many trials.
 
     casts: fp32 comes in, as in a forward pass, so bf16 pays for casting its input.
     """
-    left, right = torch.ones(rows, inner), torch.ones(inner, columns)
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    left, right = torch.ones(rows, inner, device=device), torch.ones(inner, columns, device=device)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
     right = right.to(dtype)
     if not casts:
         left = left.to(dtype)
@@ -91,6 +114,15 @@ def product_rate(rows: int, inner: int, columns: int, precision: str, *, casts: 
     while trials < 3 or time.perf_counter() < end:
         begin = time.perf_counter()
         left.to(dtype) @ right
+        synchronise(device)
         best = min(best, time.perf_counter() - begin)
         trials += 1
     return 2.0 * rows * inner * columns / best
+
+
+def synchronise(device: str) -> None:
+    """Wait until the device has done what it was given, so that a clock can be read."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    elif device == "mps":
+        torch.mps.synchronize()

@@ -52,11 +52,7 @@ def validate(config: Config, where: str = "configuration") -> None:
             raise InputError(f"{where}: {key} = {value}: needed a share from 0 to 1")
     _horizon(config, where)
     _model(config, where)
-    if config.schedule.min_lr > config.optimizer.peak_lr:
-        raise InputError(
-            f"{where}: schedule.min_lr = {config.schedule.min_lr} is above "
-            f"optimizer.peak_lr = {config.optimizer.peak_lr}"
-        )
+    check_rates(config, where)
     if config.run.steps is not None:
         check_schedule(config, config.run.steps, where)
 
@@ -79,11 +75,20 @@ def _model(config: Config, where: str) -> None:
         raise InputError(
             f"{where}: rope needs an even width per head; model.width / model.heads = {model.width // model.heads}"
         )
-    if batch.tokens_per_step % model.context:
+    if batch.tokens_per_step is not None and batch.tokens_per_step % model.context:
         nearest = max(round(batch.tokens_per_step / model.context), 1) * model.context
         raise InputError(
             f"{where}: batch.tokens_per_step = {batch.tokens_per_step} is not a multiple of "
             f"model.context = {model.context}; the nearest is {nearest}"
+        )
+
+
+def check_rates(config: Config, where: str = "configuration") -> None:
+    """The lowest learning rate must not lie above the peak, which may still be open."""
+    peak = config.optimizer.peak_lr
+    if peak is not None and config.schedule.min_lr > peak:
+        raise InputError(
+            f"{where}: schedule.min_lr = {config.schedule.min_lr} is above optimizer.peak_lr = {peak:.4g}; lower it"
         )
 
 
