@@ -53,6 +53,8 @@ def train(config: Path, /, *, overrides: Sequence[str] = ()) -> int:
 
     settings = load(config, overrides)
     folder = settings.run.out / settings.run.name
+    if int(os.environ.get("RANK", "0")):  # started by torchrun: the first rank alone writes and shows
+        return INTERRUPTED if any("signal" in record for record in train_records(settings)) else 0
     with Training() as progress:
         for record in train_records(settings):
             progress.update(record)

@@ -1,5 +1,6 @@
 """The run's log: one JSON record a line, flushed as it is written, cut back to the checkpoint on resume."""
 
+import io
 import json
 import math
 import os
@@ -16,19 +17,27 @@ Record = dict[str, Any]
 class Log:
     """An open log file. JSON knows no NaN or infinity: they are written as words."""
 
-    def __init__(self, path: Path, keep_bytes: int) -> None:
-        """Keep the first `keep_bytes` of what is there and go on after them; InputError when fewer are there."""
+    def __init__(self, path: Path | None, keep_bytes: int) -> None:
+        """Keep the first `keep_bytes` of what is there and go on after them; InputError when fewer are there.
+
+        path: None on the ranks that only help: nothing is written.
+        """
+        if path is None:
+            self._file: io.FileIO | None = None
+            return
         there = path.stat().st_size if path.exists() else 0
         if there < keep_bytes:
             raise InputError(
                 f"{path} holds {there:,} bytes, but the checkpoint was taken at {keep_bytes:,}: the log was shortened "
                 "or replaced; put it back, or start anew with another run.name"
             )
-        self._file = path.open("ab", buffering=0)  # a record that the disk refused is not tried again on closing
+        self._file = io.FileIO(path, "ab")  # not buffered: a record that the disk refused is not tried again on closing
         self._file.truncate(keep_bytes)
 
     def write(self, record: Record) -> Record:
         """Append the record, and hand it on. Raises InputError when the disk cannot take it."""
+        if self._file is None:
+            return record
         line = (json.dumps(_plain(record), allow_nan=False) + "\n").encode()
         try:
             while line:
@@ -41,6 +50,8 @@ class Log:
 
     def size(self) -> int:
         """Bytes so far, all of them safe on the disk."""
+        if self._file is None:
+            return 0
         os.fsync(self._file.fileno())
         return os.fstat(self._file.fileno()).st_size
 
@@ -50,7 +61,8 @@ class Log:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def _plain(value: Any) -> Any:

@@ -7,6 +7,10 @@ from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
+import torch
+
+from talweg.train.ranks import Ranks
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -24,6 +28,13 @@ class Signals:
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._catch) for number in SIGNALS}
         return self
+
+    def seen_by_any(self, ranks: Ranks) -> str | None:
+        """What was caught here or, where several ranks train together, by another: all stop at the same step."""
+        if ranks.world == 1:
+            return self.caught
+        seen = ranks.added(torch.tensor([float(self.caught is not None)], device=ranks.device))
+        return self.caught or ("a signal to another rank" if float(seen) else None)
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
         self.caught = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
