@@ -1,32 +1,41 @@
 """How many weights a configuration has, counted without building the model. Imports no torch."""
 
-from talweg.train.config import Config
+from talweg.model.shape import Shape, from_values
+from talweg.train.config import Config, items
 
 
 def model_size(config: Config) -> int:
-    """All weights, a tied head once, without position embeddings: what `GPT.num_parameters` says."""
-    model = config.model
-    assert model.vocabulary_size is not None, "the vocabulary is not known yet"
-    vocabulary = model.vocabulary_size * model.width * (1 if model.tied_head else 2)
-    return vocabulary + model.layers * layer_size(config) + norm_size(config)
+    """All weights, a tied head once, without position embeddings: what `GPT.num_parameters` says.
+
+    The vocabulary must be known.
+    """
+    shape = from_values(items(config))
+    tables = shape.vocabulary_size * shape.width * (1 if shape.tied_head else 2)
+    mixes = 2 * (shape.layers - 1) * (shape.value_residual + shape.x0_shortcut)  # the first layer has nothing to mix
+    return tables + mixes + shape.layers * layer_size(shape) + _norm_size(shape)
 
 
-def layer_size(config: Config) -> int:
-    """Weights of one block: attention, feed-forward, and the norms before each."""
-    model = config.model
-    D, hidden = model.width, 4 * model.width
-    matrices = 3 * D * D + D * D + 2 * D * hidden
-    biases = 3 * D + D + hidden + D if model.bias else 0
-    return matrices + biases + 2 * norm_size(config)
+def layer_size(shape: Shape) -> int:
+    """Weights of one block, without the numbers that mix in the first values and the embedding."""
+    into = (2 if shape.activation == "swiglu" else 1) * shape.hidden
+    qkv = (shape.heads + 2 * shape.groups) * shape.head_width
+    biases = qkv + shape.width + into + shape.width if shape.bias else 0
+    return matrices_size(shape) + biases + 2 * _norm_size(shape)
 
 
-def norm_size(config: Config) -> int:
-    """Weights of one norm."""
-    model = config.model
-    return 0 if model.norm == "rmsnorm" else model.width * (2 if model.bias else 1)
+def matrices_size(shape: Shape) -> int:
+    """Weights of one block's four matrices."""
+    into = (2 if shape.activation == "swiglu" else 1) * shape.hidden
+    qkv = (shape.heads + 2 * shape.groups) * shape.head_width
+    return shape.width * (qkv + shape.width + into + shape.hidden)
 
 
-def positions_size(config: Config) -> int:
+def positions_size(shape: Shape) -> int:
     """Weights of learned positions, which `model_size` leaves out."""
-    model = config.model
-    return model.context * model.width if model.positions == "learned" else 0
+    return shape.context * shape.width if shape.positions == "learned" else 0
+
+
+def _norm_size(shape: Shape) -> int:
+    if shape.norm == "layernorm":
+        return shape.width * (2 if shape.bias else 1)
+    return shape.width if shape.norm_gain else 0
