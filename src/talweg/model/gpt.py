@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from talweg.model import kernels
+from talweg.model import cross_entropy, kernels
 from talweg.model.shape import Activation, Shape
 
 INITIAL_SD = 0.02  # GPT-2
@@ -70,6 +70,7 @@ class GPT(nn.Module):
         self.head = nn.Linear(shape.width, shape.vocabulary_size, bias=False)
         if shape.tied_head:
             self.head.weight = self.embedding.weight
+        self.max_logit: Tensor | None = None
         self._initialise()
 
     def features(self, tokens: Tensor, document: Tensor | None = None) -> Tensor:
@@ -81,7 +82,7 @@ class GPT(nn.Module):
         x = self.embedding(tokens)
         if self.positions is not None:
             x = x + self.positions.weight[: tokens.shape[1]]
-        x = self.dropout(x.to(kernels.compute_dtype(x)))  # the residual stream: a cast at every norm costs 8 % more
+        x = self.dropout(x.to(kernels.compute_dtype(x)))  # the stream: a cast at every norm costs 8 % more
         beside = Beside(None if document is None else kernels.same_document(document), x)
         for block in self.blocks:
             x = block(x, beside)
@@ -89,7 +90,7 @@ class GPT(nn.Module):
 
     def logits(self, features: Tensor) -> Tensor:
         """(..., D) -> (..., V)."""
-        return kernels.softcap(self.head(features), self.shape.logit_softcap)
+        return cross_entropy.softcap(self.head(features), self.shape.logit_softcap)
 
     def forward(self, tokens: Tensor, document: Tensor | None = None) -> Tensor:
         """tokens (B, S) -> logits (B, S, V)."""
@@ -97,14 +98,22 @@ class GPT(nn.Module):
 
     def losses(self, tokens: Tensor, targets: Tensor, document: Tensor | None = None) -> Tensor:
         """tokens, targets (B, S) -> nats of each token (B, S), in fp32; 0 where the target is negative."""
-        logits = self(tokens, document).float()
-        flat = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction="none")
-        return flat.view_as(targets)
-
-    def total_loss(self, tokens: Tensor, targets: Tensor, document: Tensor | None = None) -> Tensor:
-        """tokens, targets (B, S) -> the sum of the nats of all tokens, for training. Targets are not negative."""
         features = self.features(tokens, document).flatten(0, 1)
-        return kernels.total_cross_entropy(features, self.head.weight, targets.flatten(), self.shape.logit_softcap)
+        losses = cross_entropy.token_losses(features, self.head.weight, targets.flatten(), self.shape.logit_softcap)
+        return losses.view_as(targets)
+
+    def total_loss(
+        self, tokens: Tensor, targets: Tensor, document: Tensor | None = None, *, watch: bool = False
+    ) -> Tensor:
+        """tokens, targets (B, S) -> the sum of the nats of all tokens, for training. Targets are not negative.
+
+        watch: leave the largest |logit| before the cap in `max_logit`, a number on the device of the model.
+        """
+        features = self.features(tokens, document).flatten(0, 1)
+        self.max_logit = torch.zeros((), device=features.device) if watch else None
+        return cross_entropy.total_cross_entropy(
+            features, self.head.weight, targets.flatten(), self.shape.logit_softcap, self.max_logit
+        )
 
     def num_parameters(self) -> int:
         """All weights, a tied head once, without position embeddings."""
