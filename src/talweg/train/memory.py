@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 from talweg.model.shape import Shape, from_values
 from talweg.train.config import Config, items
-from talweg.train.model_size import layer_size, matrices_size, model_size, positions_size
+from talweg.train.model_size import matrices_size, model_size, positions_size
 
-# bytes a weight, beside the weight and its gradient, all in fp32
-MOMENTS = {"adamw": 8, "muon": 4, "schedule_free": 8}
+MOMENTS = {"adamw": 8, "muon": 8, "schedule_free": 8}  # bytes a weight, in fp32
+MUON = 4  # of the matrices of the blocks, which have one moment only
+LOGITS, LEAST = {"cpu": 2**25, "cuda": 2**26, "mps": 2**25}, {"cpu": 512, "cuda": 1024, "mps": 512}  # of cross_entropy
 LONGEST_PLAIN = 512  # kernels.LONGEST_PLAIN: positions up to which a CPU has attention as plain products in bf16
 
 # of all tensors, that the allocator holds without using it: between blocks that were freed (CPU: measured,
@@ -61,19 +62,29 @@ def predict(config: Config, micro_batch: int | None = None) -> Memory:
     layer = (kept + casts + before, 4 * table + _layer_work(shape, micro_batch, e, device))
     tail = (before + 4 * weights, 4 * table * (2 if shape.tied_head else 1))
     moment = max(head, layer, tail, key=sum)
-    fixed = 4 * weights + MOMENTS[config.optimizer.name] * weights
+    moments = _moments(config, shape, weights)
+    fixed = 4 * weights + moments
     overhead = ALLOCATOR[device] * (fixed + sum(moment))
     at_tail = moment is tail
     return Memory(
         weights=4 * weights,
         gradients=before + (4 * weights if at_tail else 0),
-        optimizer=MOMENTS[config.optimizer.name] * weights,
+        optimizer=moments,
         casts=0 if at_tail else casts,
         activations=0 if at_tail else kept,
         work=moment[1],
         allocator=round(overhead),
         base=BASE[device],
     )
+
+
+def _moments(config: Config, shape: Shape, weights: int) -> int:
+    """What the optimizer keeps, and the moving average of the weights."""
+    optimizer = config.optimizer
+    moments = MOMENTS[optimizer.name] * weights
+    if optimizer.name == "muon":
+        moments += (MUON - MOMENTS["muon"]) * shape.layers * matrices_size(shape)
+    return moments + (4 * weights if optimizer.average_decay else 0)
 
 
 def activations(shape: Shape, micro_batch: int, e: int, device: str) -> int:
@@ -143,6 +154,11 @@ def _layer_work(shape: Shape, micro_batch: int, e: int, device: str) -> int:
 
 
 def logits_bytes(shape: Shape, tokens: int, e: int, device: str) -> int:
-    """What the head and the loss hold at their most."""
-    table = shape.vocabulary_size * shape.width
-    return tokens * shape.vocabulary_size * e + table * (e + (4 if e == 2 else 0)) + 2 * tokens * shape.width * e
+    """What the head and the loss hold at their most: the logits of a part of the tokens, and the gradients of the
+    features and of the head, which `cross_entropy` computes with them."""
+    table, V = shape.vocabulary_size * shape.width, shape.vocabulary_size
+    rows = min(max(LOGITS[device] // V, LEAST[device]), tokens)
+    in_parts = 1 if rows < tokens else 0  # each part's gradient of the head is added to the sum
+    copies = 2 * e if e == 2 else 4 * in_parts  # of the head: its cast and one part's gradient
+    logits = rows * V * (e if device == "cpu" else e + 8)  # a GPU has all of a part in fp32 too
+    return logits + tokens * shape.width * e + table * (4 + copies)

@@ -19,7 +19,7 @@ def build(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
     fused = next(model.parameters()).device.type in ("cpu", "cuda")
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
-        lr=config.peak_lr,
+        lr=config.peak_lr or 0.0,  # open where only a pace is measured
         betas=(config.beta1, config.beta2),
         eps=config.epsilon,
         fused=fused,

@@ -53,7 +53,7 @@ class Plan:
 
     @property
     def sequences_per_step(self) -> int:
-        return self.config.batch.tokens_per_step // self.config.model.context
+        return self.config.tokens_per_step // self.config.model.context
 
 
 def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
@@ -86,7 +86,7 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
     plan = Plan(folder, resolved, manifest, windows, val, train)
     if plan.sequences_per_step < ranks.world:
         raise InputError(
-            f"batch.tokens_per_step = {config.batch.tokens_per_step} is {plan.sequences_per_step} sequences of "
+            f"batch.tokens_per_step = {config.tokens_per_step} is {plan.sequences_per_step} sequences of "
             f"{config.model.context}, too few for {ranks.world} ranks; raise it, or start fewer"
         )
     training = fresh(config, ranks)
@@ -182,7 +182,7 @@ def facts(plan: Plan, model: GPT) -> dict[str, Any]:
         **{name: getattr(config.model, name) for name in ("layers", "heads", "width", "context", "vocabulary_size")},
         "dropout": config.model.dropout,
         "bias": config.model.bias,
-        "tokens_per_step": config.batch.tokens_per_step,
+        "tokens_per_step": config.tokens_per_step,
         "micro_batch": config.batch.micro_batch,
         "accumulation": -(-plan.sequences_per_step // (config.batch.micro_batch or 1)),
         "planned_steps": plan.resolved.steps,

@@ -65,7 +65,7 @@ class Update:
 
 def accumulate(training: Training, config: Config, windows: Windows) -> Gradients:
     """Gradients of the mean loss over all tokens of the update, in micro-batches, each rank its share of them."""
-    ranks, total = training.ranks, config.batch.tokens_per_step
+    ranks, total = training.ranks, config.tokens_per_step
     first, count = rank_slice(training.cursor, total // config.model.context, ranks.rank, ranks.world)
     began = time.perf_counter()
     batch = windows.batch(first, count)
@@ -111,8 +111,8 @@ def apply(training: Training, config: Config, rate: float, gradients: Gradients)
         training.optimizer.step()
         training.step += 1
         training.skipped_in_a_row = 0
-        training.cursor += config.batch.tokens_per_step // config.model.context
-        training.tokens += config.batch.tokens_per_step
+        training.cursor += config.tokens_per_step // config.model.context
+        training.tokens += config.tokens_per_step
         if training.loss_scale is not None:
             training.loss_scale.succeeded()
     training.optimizer.zero_grad(set_to_none=True)
