@@ -79,15 +79,22 @@ class BatchConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW; weight decay on matrices only."""
+    """Weight decay on matrices only. One peak_lr serves every optimizer: Muon's updates are scaled to AdamW's."""
 
-    name: Literal["adamw"] = "adamw"
+    name: Literal["adamw", "muon", "schedule_free"] = "adamw"  # muon: of the blocks' matrices; the rest is AdamW's
     peak_lr: float | None = None  # None: from two laws, by the parameters and the tokens of the run
     beta1: float = 0.9
     beta2: float = 0.95
     epsilon: float = 1e-8
     weight_decay: float = 0.1
+    muon_momentum: float = 0.95
     grad_clip: float = 1.0  # of the global norm; 0 turns it off
+    average_decay: float = 0.0  # of the moving average of the weights that is evaluated beside them; 0: none
+    embedding_lr_factor: float = 1.0  # the learning rate of each group is the schedule's times its factor
+    head_lr_factor: float = 1.0  # of a head that is not tied to the embedding
+    vector_lr_factor: float = 1.0  # gains and biases
+    scalar_lr_factor: float = 1.0  # learned mixing weights
+    base_width: int = 0  # the width at which peak_lr was found: the rate of the hidden matrices follows it. 0: off
 
 
 @dataclass(frozen=True)

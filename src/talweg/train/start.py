@@ -22,7 +22,7 @@ from talweg.model.gpt import GPT
 from talweg.model.shape import Shape, begun_with, from_values
 from talweg.schedule import Schedule
 from talweg.train import checkpoint as checkpoints
-from talweg.train import evaluate, hardware, optimizer
+from talweg.train import evaluate, hardware, optimizers
 from talweg.train.config import Config, items
 from talweg.train.loss_scale import LossScale
 from talweg.train.ranks import Ranks, join
@@ -126,7 +126,7 @@ def fresh(config: Config, ranks: Ranks | None = None) -> Training:
         objective = nn.parallel.DistributedDataParallel(_Objective(model), gradient_as_bucket_view=False)
         torch.manual_seed(config.run.seed + ranks.rank)  # dropout differs between ranks
     scale = LossScale() if config.hardware.precision == "fp16" else None
-    return Training(model, optimizer.build(model, config.optimizer), objective, ranks, scale)
+    return Training(model, optimizers.build(model, config), objective, ranks, scale)
 
 
 def shape(config: Config) -> Shape:
@@ -149,7 +149,7 @@ def seconds_per_step(config: Config, windows: Windows) -> float:
 def snapshot(plan: Plan, training: Training, log_bytes: int) -> checkpoints.Checkpoint:
     """Everything that is needed to go on exactly."""
     model = {name: parameter.detach().contiguous() for name, parameter in training.model.named_parameters()}
-    moments = optimizer.state_tensors(training.model, training.optimizer)
+    moments = optimizers.state_tensors(training.model, training.optimizer)
     moments["random/cpu"] = torch.get_rng_state()
     if plan.config.hardware.device == "cuda":
         moments["random/cuda"] = torch.cuda.get_rng_state()
@@ -255,7 +255,7 @@ def restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> li
     with torch.no_grad():
         for name, parameter in training.model.named_parameters():
             parameter.copy_(saved.model[name])
-    optimizer.restore(training.model, training.optimizer, saved.optimizer)
+    optimizers.restore(training.model, training.optimizer, saved.optimizer)
     torch.set_rng_state(saved.optimizer["random/cpu"])
     if plan.config.hardware.device == "cuda" and "random/cuda" in saved.optimizer:
         torch.cuda.set_rng_state(saved.optimizer["random/cuda"])

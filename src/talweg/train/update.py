@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from talweg.corpus.windows import Windows, rank_slice
 from talweg.model.gpt import GPT
-from talweg.train import hardware, optimizer
+from talweg.train import hardware, optimizers
 from talweg.train.config import Config
 from talweg.train.loss_scale import LossScale
 from talweg.train.ranks import Ranks
@@ -107,7 +107,7 @@ def apply(training: Training, config: Config, rate: float, gradients: Gradients)
     if taken:
         if clip_scale != scale:
             torch._foreach_mul_(grads, clip_scale / scale)
-        optimizer.set_learning_rate(training.optimizer, rate)
+        optimizers.set_learning_rate(training.optimizer, rate)
         training.optimizer.step()
         training.step += 1
         training.skipped_in_a_row = 0

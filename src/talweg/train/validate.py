@@ -23,24 +23,27 @@ AT_LEAST_ONE = (
     "hardware.threads",
 )
 POSITIVE = (
-    "run.tokens",
-    "run.epochs",
-    "run.minutes",
-    "model.norm_epsilon",
-    "model.rope_base",
-    "optimizer.peak_lr",
-    "optimizer.epsilon",
-    "schedule.end_share",
+    *("run.tokens", "run.epochs", "run.minutes", "model.norm_epsilon", "model.rope_base"),
+    *("optimizer.peak_lr", "optimizer.epsilon", "schedule.end_share"),
+    *("optimizer.embedding_lr_factor", "optimizer.head_lr_factor"),
+    *("optimizer.vector_lr_factor", "optimizer.scalar_lr_factor"),
 )
 NOT_NEGATIVE = (
     "run.seed",
     "model.logit_softcap",
+    "optimizer.base_width",
     "schedule.min_lr",
     "schedule.warmup_steps",
     "optimizer.weight_decay",
     "optimizer.grad_clip",
 )
-BELOW_ONE = ("model.dropout", "optimizer.beta1", "optimizer.beta2")
+BELOW_ONE = (
+    "model.dropout",
+    "optimizer.beta1",
+    "optimizer.beta2",
+    "optimizer.muon_momentum",
+    "optimizer.average_decay",
+)
 SHARES = ("schedule.decay_share", "schedule.end_share")
 
 
