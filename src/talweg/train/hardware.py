@@ -1,16 +1,15 @@
 """What the machine offers, measured: the device, its memory, the threads, and whether bf16 and compiling pay on it."""
 
 import ctypes
-import shutil
+import gc
 import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from talweg.errors import InputError
 from talweg.train.config import Config
@@ -84,6 +83,38 @@ def available_memory(device: str) -> int | None:
     return None
 
 
+def compiled(
+    objective: Callable[..., Tensor], config: Config, tell: Callable[[str], None] = lambda note: None
+) -> Callable[..., Tensor]:
+    """The training loss compiled by torch, where the configuration wants it and a trial works; else as it is.
+
+    objective: a bound method such as `model.total_loss`, so that the model keeps the names of its weights. It is tried
+    forward and backward on token 0; gradients and random numbers are left as they were. tell: gets the one line that
+    says why it is not compiled.
+    """
+    if config.hardware.compile != "on":
+        return objective
+    device, context = config.hardware.device, config.model.context
+    size = config.batch.micro_batch or config.sequences_per_step
+    zeros = torch.zeros(size, context, dtype=torch.int64, device=device)
+    tensors = [zeros] * (3 if config.model.document_mask else 2)
+    fast: Callable[..., Tensor] = torch.compile(objective, dynamic=False)
+    model = getattr(objective, "__self__", objective)
+    try:
+        with torch.random.fork_rng(devices=None if device == "cuda" else []):
+            with autocast(device, config.hardware.precision):
+                loss = fast(*tensors)
+            loss.backward()  # type: ignore[no-untyped-call]
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        tell(f"not compiled, since torch.compile failed here ({lines[0][:160]}); hardware.compile = off leaves it out")
+        fast = objective
+    finally:
+        if isinstance(model, nn.Module):
+            model.zero_grad(set_to_none=True)
+    return fast
+
+
 def _precision(device: str, width: int) -> tuple[str, str]:
     if device == "mps":
         return "fp32", "bf16 is not native on this mps device"
@@ -118,6 +149,15 @@ def product_rate(
         best = min(best, time.perf_counter() - begin)
         trials += 1
     return 2.0 * rows * inner * columns / best
+
+
+def give_back(device: str) -> None:
+    """Return what the allocator keeps of tensors that are gone, so that the next attempt finds it."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    elif device == "mps":
+        torch.mps.empty_cache()
 
 
 def synchronise(device: str) -> None:

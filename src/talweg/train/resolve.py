@@ -18,6 +18,11 @@ from talweg.train import horizon, micro_batch
 from talweg.train.config import HORIZONS, SECTIONS, Config, items, preset, with_values
 from talweg.train.validate import check_rates, check_schedule
 
+COMPILE = {  # what hardware.compile = auto means
+    "cuda": ("on", "on a GPU it fuses what lies between the matrix products"),
+    "cpu": ("off", "on a CPU it takes a minute or more, and gains 6 % over the written-out kernels (notes/machine.md)"),
+    "mps": ("off", "not tried on this device"),
+}
 WARMUP_SHARE, MAX_WARMUP = 0.1, 300
 VOCABULARY_MULTIPLE = 64  # matrix units work in tiles of this width; the padding tokens never occur
 
@@ -88,6 +93,7 @@ def resolve(
 
     for key in ("hardware.device", "hardware.precision", "hardware.threads"):
         fill(key, getattr(machine, key.partition(".")[2]), machine.reasons.get(key, ""))
+    fill("hardware.compile", *COMPILE[config.hardware.device])
     _model(config, manifest, fill)
     if config.batch.tokens_per_step is None:
         pace = None if seconds_per_step is None else lambda trial: seconds_per_step(_cut(trial, machine, fits, ranks))
