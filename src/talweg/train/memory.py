@@ -22,10 +22,11 @@ MUON = 4  # of the matrices of the blocks, which have one moment only
 LOGITS, LEAST = {"cpu": 2**25, "cuda": 2**26, "mps": 2**25}, {"cpu": 512, "cuda": 1024, "mps": 512}  # of cross_entropy
 LONGEST_PLAIN = 512  # kernels.LONGEST_PLAIN: positions up to which a CPU has attention as plain products in bf16
 
-# of all tensors, that the allocator holds without using it: between blocks that were freed (CPU: measured,
-# notes/machine.md; CUDA's caching allocator: our choice)
-ALLOCATOR = {"cpu": 0.1, "cuda": 0.1, "mps": 0.1}
-BASE = {"cpu": 30 << 20, "cuda": 500 << 20, "mps": 100 << 20}  # what libraries take when they are first used
+# What the allocator holds without using it, as a share of what comes and goes (activations, work). On a CPU: holes that
+# the C library's heap leaves between blocks of changing sizes, measured with blocks of 4 and of 2 bytes a number
+# (notes/machine.md). CUDA's caching allocator: our choice.
+HOLES = {"cpu": {4: 0.5, 2: 0.3}, "cuda": {4: 0.1, 2: 0.1}, "mps": {4: 0.1, 2: 0.1}}
+BASE = {"cpu": 15 << 20, "cuda": 500 << 20, "mps": 100 << 20}  # of libraries at their first use; a CUDA context
 
 
 @dataclass(frozen=True)
@@ -62,18 +63,16 @@ def predict(config: Config, micro_batch: int | None = None) -> Memory:
     layer = (kept + casts + before, 4 * table + _layer_work(shape, micro_batch, e, device))
     tail = (before + 4 * weights, 4 * table * (2 if shape.tied_head else 1))
     moment = max(head, layer, tail, key=sum)
-    moments = _moments(config, shape, weights)
-    fixed = 4 * weights + moments
-    overhead = ALLOCATOR[device] * (fixed + sum(moment))
     at_tail = moment is tail
+    comes_and_goes = moment[1] + (0 if at_tail else kept)
     return Memory(
         weights=4 * weights,
         gradients=before + (4 * weights if at_tail else 0),
-        optimizer=moments,
+        optimizer=_moments(config, shape, weights),
         casts=0 if at_tail else casts,
         activations=0 if at_tail else kept,
         work=moment[1],
-        allocator=round(overhead),
+        allocator=round(HOLES[device][e] * comes_and_goes),
         base=BASE[device],
     )
 
@@ -93,7 +92,7 @@ def activations(shape: Shape, micro_batch: int, e: int, device: str) -> int:
     norms = 2 * shape.layers + 1
     layers = shape.layers * (_attention(shape, micro_batch, e, device) + _feed_forward(shape, tokens, e))
     dropped = (2 * shape.layers + 1) * tokens * shape.width * (e if device == "cpu" else 1) if shape.dropout else 0
-    mixed = shape.layers * _mixed(shape, micro_batch, e, device)
+    mixed = _mixed(shape, micro_batch, e, device)
     return norms * _norm(shape, tokens, e, device) + layers + dropped + mixed + 3 * 8 * tokens  # 3: ids and targets
 
 
@@ -128,13 +127,15 @@ def plain_attention(shape: Shape, e: int, device: str) -> bool:
 
 
 def _mixed(shape: Shape, micro_batch: int, e: int, device: str) -> int:
-    """What mixing keeps in a layer; in the first it is the embedding and the values themselves."""
+    """What mixing keeps in all layers: the streams and the embedding; the values, and those of the first layer."""
     tokens = micro_batch * shape.context
-    kept = tokens * shape.width * e if shape.x0_shortcut else 0
+    kept = shape.layers * tokens * shape.width * e if shape.x0_shortcut else 0
     if shape.value_residual:
         values = shape.groups * shape.head_width
-        whole = (shape.heads + 2 * shape.groups) * shape.head_width  # values are a view of all that qkv gave
-        kept += tokens * e * (whole if plain_attention(shape, e, device) else values)
+        if plain_attention(shape, e, device):  # which copies: what is mixed are views of all that qkv gave
+            kept += shape.layers * tokens * e * (shape.heads * shape.head_width + 2 * values)
+        else:
+            kept += (shape.layers - 1) * tokens * e * values
     return kept
 
 
