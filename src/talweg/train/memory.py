@@ -56,7 +56,7 @@ def predict(config: Config, micro_batch: int | None = None) -> Memory:
     tokens, weights = micro_batch * shape.context, model_size(config) + positions_size(shape)
     table = shape.vocabulary_size * shape.width
     kept = activations(shape, micro_batch, e, device)
-    casts = 0 if e == 4 else e * (shape.layers * matrices_size(shape) + table)
+    casts = 0 if e == 4 else e * shape.layers * matrices_size(shape)
     # The gradient of each micro-batch is made apart from the sum of those before it (update.accumulate).
     before = 4 * weights if micro_batch < sequences else 0
     head = (kept + casts + before, logits_bytes(shape, tokens, e, device))

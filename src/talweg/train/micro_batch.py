@@ -58,8 +58,8 @@ def backed_off(config: Config) -> Config:
     now = config.batch.micro_batch or config.sequences_per_step
     if now == 1:
         raise InputError(
-            f"the memory of the {config.hardware.device} is too small for one sequence of {config.model.context} tokens "
-            f"(predicted: {predict(config).total / GIB:.1f} GiB); lower model.context, model.width or model.layers"
+            f"the memory of the {config.hardware.device} is too small for one sequence of {config.model.context} "
+            f"tokens (predicted: {predict(config).total / GIB:.1f} GiB); lower model.context, width or layers"
         )
     return with_values(config, {"batch.micro_batch": math.ceil(now / 2)})
 
