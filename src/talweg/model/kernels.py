@@ -207,6 +207,15 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float, allowed: T
     )
 
 
+def continued_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """As above for the last S of N positions: q (B, H, S, K), k and v (B, G, N, K). Without gradients or dropout."""
+    S, N = q.shape[2], k.shape[2]
+    mask = None if S in (1, N) else torch.ones(S, N, dtype=torch.bool, device=q.device).tril_(N - S)
+    return functional.scaled_dot_product_attention(
+        q, k, v, mask, is_causal=1 < S == N, enable_gqa=k.shape[1] != q.shape[1]
+    )
+
+
 def _plain_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float, allowed: Tensor | None) -> Tensor:
     """The formula as three products; the queries that share a head of keys stand below each other in one matrix."""
     (B, H, S, K), G = q.shape, k.shape[1]

@@ -45,6 +45,7 @@ class ModelConfig:
     """One decoder-only GPT. A preset is a set of values that lie below those given; talweg is the defaults here."""
 
     preset: Literal["talweg", "nanogpt"] = "talweg"
+    init_from: Path | None = None  # first weights: nanoGPT's ckpt.pt, an HF folder, a checkpoint; it says the rest here
     layers: int = 4
     heads: int = 4
     width: int = 128
@@ -122,6 +123,17 @@ class CheckpointConfig:
 
 
 @dataclass(frozen=True)
+class LogConfig:
+    """Trackers that get a copy of log.jsonl; none can stop or slow the run."""
+
+    tensorboard: bool = False
+    wandb: bool = False  # without a network: WANDB_MODE=offline
+    mlflow: bool = False  # to MLFLOW_TRACKING_URI, else to a folder beside the runs
+    trackio: bool = False
+    project: str = "talweg"  # the name under which they gather runs
+
+
+@dataclass(frozen=True)
 class HardwareConfig:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     # auto: bf16 where it is native or a measured matrix product says it pays; fp16 on GPUs without it
@@ -142,8 +154,10 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    log: LogConfig = field(default_factory=LogConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     source: str = field(default="", compare=False, repr=False)  # the text of the file this came from
+    given: frozenset[str] | None = field(default=None, compare=False, repr=False)  # keys of it; None: it had no file
 
     @property
     def tokens_per_step(self) -> int:
@@ -156,7 +170,7 @@ class Config:
         return self.tokens_per_step // self.model.context
 
 
-SECTIONS: dict[str, type] = {f.name: f.default_factory for f in fields(Config) if f.name != "source"}  # type: ignore[misc]
+SECTIONS: dict[str, type] = {f.name: f.default_factory for f in fields(Config) if f.compare}  # type: ignore[misc]
 
 
 def known_keys() -> frozenset[str]:
@@ -197,13 +211,14 @@ def build(values: Mapping[str, Any], overrides: Sequence[str] = (), *, where: st
     if any(f"run.{name}" in replaced for name in HORIZONS):  # a new length takes the place of the file's
         given = {key: value for key, value in given.items() if key.removeprefix("run.") not in HORIZONS}
     given.update(replaced)
+    named = frozenset(given)
     given = {**preset(given.get("model.preset", ModelConfig.preset)), **given}
     sections: dict[str, Any] = {}
     for name, section in SECTIONS.items():
         prefix = f"{name}."
         own = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
         sections[name] = section(**own)
-    config = Config(**sections)
+    config = Config(**sections, given=named)
     from talweg.train.validate import validate
 
     validate(config, where)
