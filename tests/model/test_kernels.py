@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from talweg.model import kernels
-from talweg.model.gpt import GPT, Shape, rotation
+from talweg.model.gpt import GPT, rotation
+from talweg.model.shape import Shape
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -10,7 +9,8 @@ from torch import Tensor
 
 from talweg.corpus.tokenizer import load as load_tokenizer
 from talweg.errors import InputError
-from talweg.model.gpt import GPT, Shape
+from talweg.model.gpt import GPT
+from talweg.model.shape import begun_with, from_values
 from talweg.train import checkpoint as checkpoints
 
 LONGEST_CHARACTER = 4  # bytes in UTF-8, so at most as many tokens
@@ -50,15 +50,7 @@ def sample(
 def load_model(folder: Path) -> GPT:
     """The model of a checkpoint folder, in evaluation mode on the CPU."""
     saved = checkpoints.load(folder)
-    names = {f.name for f in fields(Shape)}
-    shape = Shape(
-        **{
-            name: value
-            for key, value in saved.state["config"].items()
-            if (name := key.removeprefix("model.")) in names and key.startswith("model.")
-        }
-    )
-    model = GPT(shape)
+    model = GPT(from_values(begun_with(saved.state["config"])))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(saved.model[name])

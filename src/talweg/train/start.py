@@ -18,7 +18,8 @@ from talweg.corpus.shards import open_split
 from talweg.corpus.windows import ORDER, Windows
 from talweg.errors import InputError
 from talweg.files import write_text
-from talweg.model.gpt import GPT, Shape
+from talweg.model.gpt import GPT
+from talweg.model.shape import Shape, begun_with, from_values
 from talweg.schedule import Schedule
 from talweg.train import checkpoint as checkpoints
 from talweg.train import evaluate, hardware, optimizer
@@ -130,8 +131,7 @@ def fresh(config: Config, ranks: Ranks | None = None) -> Training:
 
 def shape(config: Config) -> Shape:
     """The model's own description of what the configuration asks for."""
-    values = asdict(config.model)
-    return Shape(**values)
+    return from_values(items(config))
 
 
 def seconds_per_step(config: Config, windows: Windows) -> float:
@@ -229,11 +229,11 @@ def _restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> l
     state, now = saved.state, items(plan.config)
     changed = {
         key: f"{key} {value} -> {now[key]}"
-        for key, value in state["config"].items()
+        for key, value in begun_with(state["config"]).items()
         if key in now and str(now[key]) != str(value) and now[key] != value
     }
     for key in changed:
-        if key.startswith("model.") and key != "model.dropout":
+        if key.startswith("model.") and key not in ("model.dropout", "model.preset"):
             raise InputError(f"{plan.folder} was begun with another model ({changed[key]}); give another run.name")
     if state.get("order") != ORDER:
         found = f"in the order {state['order']}" if "order" in state else "in an order without a name"
