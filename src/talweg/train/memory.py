@@ -25,7 +25,7 @@ LONGEST_PLAIN = 512  # kernels.LONGEST_PLAIN: positions up to which a CPU has at
 # What the allocator holds without using it, as a share of what comes and goes (activations, work). On a CPU: holes that
 # the C library's heap leaves between blocks of changing sizes, measured with blocks of 4 and of 2 bytes a number
 # (notes/machine.md). CUDA's caching allocator: our choice.
-HOLES = {"cpu": {4: 0.5, 2: 0.3}, "cuda": {4: 0.1, 2: 0.1}, "mps": {4: 0.1, 2: 0.1}}
+HOLES = {"cpu": {4: 0.4, 2: 0.3}, "cuda": {4: 0.1, 2: 0.1}, "mps": {4: 0.1, 2: 0.1}}
 BASE = {"cpu": 15 << 20, "cuda": 500 << 20, "mps": 100 << 20}  # of libraries at their first use; a CUDA context
 
 
