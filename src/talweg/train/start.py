@@ -81,7 +81,7 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
         manifest,
         machine,
         seconds_per_step=lambda partial: ranks.agreed(seconds_per_step(partial, windows)),
-        fits=fits,
+        fits=lambda partial: ranks.agreed(fits(partial)),
         ranks=ranks.world,
         earlier=earlier,
     )
