@@ -102,6 +102,7 @@ def _facts(schedule: Schedule, steps: int, parameters: float, tokens: float, eva
         "warmup_steps": schedule.warmup_steps,
         "decay_end_step": schedule.end_step,
         "decay_start_step": schedule.decay_start or None,
+        "decay_shape": schedule.decay_shape if schedule.kind == "wsd" else None,
         "eval_windows": max(1, round((0.45 / max(eval_sd, 1e-6)) ** 2)),
         "val_tokens": 10e6,
         "unique_tokens": tokens,

@@ -30,7 +30,9 @@ def model_of(config: Config) -> GPT:
     return model
 
 
-def steps(model: nn.Module, optimizer: torch.optim.Optimizer, rates: list[float], seed: int = 1) -> list[dict[str, Any]]:
+def steps(
+    model: nn.Module, optimizer: torch.optim.Optimizer, rates: list[float], seed: int = 1
+) -> list[dict[str, Any]]:
     """Take a step with made-up gradients at each rate; returns the gradients."""
     generator, given = torch.Generator().manual_seed(seed), []
     for rate in rates:

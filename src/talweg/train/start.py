@@ -191,6 +191,7 @@ def facts(plan: Plan, model: GPT) -> dict[str, Any]:
         "warmup_steps": schedule.warmup_steps,
         "decay_end_step": None if schedule.kind == "constant" else schedule.end_step,
         "decay_start_step": schedule.decay_start if schedule.kind == "wsd" else None,
+        "decay_shape": schedule.decay_shape if schedule.kind == "wsd" else None,
         **{name: getattr(config.optimizer, name) for name in ("beta1", "beta2", "weight_decay", "grad_clip")},
         "precision": config.hardware.precision,
         "seed": config.run.seed,

@@ -68,6 +68,7 @@ def validate(config: Config, where: str = "configuration") -> None:
             f"{where}: schedule.min_lr = {config.schedule.min_lr} is above "
             f"optimizer.peak_lr = {config.optimizer.peak_lr}"
         )
+    _averages(config, where)
     if config.run.steps is not None:
         check_schedule(config, config.run.steps, where)
 
@@ -95,6 +96,24 @@ def _model(config: Config, where: str) -> None:
         raise InputError(
             f"{where}: batch.tokens_per_step = {batch.tokens_per_step} is not a multiple of "
             f"model.context = {model.context}; the nearest is {nearest}"
+        )
+
+
+def _averages(config: Config, where: str) -> None:
+    """Schedule-free AdamW averages the weights, which stands for a decay and for another average."""
+    if config.optimizer.name != "schedule_free":
+        return
+    if config.schedule.kind != "constant":
+        raise InputError(
+            f'{where}: optimizer.name = "schedule_free" has no use for schedule.kind = "{config.schedule.kind}"; '
+            'give schedule.kind = "constant"'
+        )
+    if config.optimizer.beta1 == 0:
+        raise InputError(f'{where}: optimizer.name = "schedule_free" needs optimizer.beta1 above 0, such as 0.9')
+    if config.optimizer.average_decay:
+        raise InputError(
+            f'{where}: optimizer.name = "schedule_free" evaluates an average of the weights already; '
+            "leave out optimizer.average_decay"
         )
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from talweg.train.config import Config
 from talweg.train.optimizers.groups import Group, split
 from talweg.train.optimizers.muon import Muon
+from talweg.train.optimizers.schedule_free import ScheduleFree
 
 
 def build(model: nn.Module, config: Config) -> torch.optim.Optimizer:
@@ -15,6 +16,13 @@ def build(model: nn.Module, config: Config) -> torch.optim.Optimizer:
     chosen = config.optimizer
     device = next(model.parameters()).device.type
     groups = split(model, chosen)
+    if chosen.name == "schedule_free":
+        return ScheduleFree(
+            [_as_torch(group) | {"method": "schedule_free"} for group in groups],
+            lr=chosen.peak_lr,
+            betas=(chosen.beta1, chosen.beta2),
+            epsilon=chosen.epsilon,
+        )
     if chosen.name != "muon":
         return _adamw(groups, config, device)
     matrices = [group for group in groups if group.name == "matrices"]
