@@ -29,6 +29,7 @@ class RunConfig:
     tokens: float | None = None  # rounded down to whole steps
     epochs: float | None = None  # passes over the training tokens
     minutes: float | None = None  # wall time; the steps are set by a measurement at the start
+    on_divergence: Literal["stop", "rollback", "continue"] = "stop"  # also where a number is not finite
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ class ScheduleConfig:
 class EvaluationConfig:
     every: int | None = None  # steps; None: about 30 evaluations a run
     tokens: int | None = None  # None: the whole validation set
+    diagnose: bool = True  # ask the causes too, and tell in one line when a verdict changes
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ import torch
 
 from talweg import __version__
 from talweg.errors import InputError
+from talweg.selfcheck import Judgement, SelfCheck
 from talweg.train import checkpoint as checkpoints
-from talweg.train import hardware
+from talweg.train import divergence, hardware
 from talweg.train.config import Config
 from talweg.train.evaluate import bits_per_byte, evaluate
 from talweg.train.log import Log, Record
@@ -56,13 +57,18 @@ def _run(plan: Plan, training: Training, notes: tuple[str, ...]) -> Iterator[Rec
 
 
 def _records(plan: Plan, training: Training, log: Log, signals: Signals) -> Iterator[Record]:
-    """Evaluate, save, update; until the plan is done, a signal comes, or a number is not finite."""
+    """Evaluate, judge, save, update; until the plan is done, a signal comes, or the run is not worth going on with."""
+    check = SelfCheck.of(plan.folder / "log.jsonl")
     while True:
-        last = training.step == plan.resolved.steps
+        last, trouble = training.step == plan.resolved.steps, ""
         caught = signals.seen_by_any(training.ranks)
         if _due(training.step, plan.config.evaluation.every, last) and training.evaluated < training.step:
             yield log.write(_evaluation(plan, training))
-        if _due(training.step, plan.config.checkpoint.every, last) or caught:
+            judgement = _judged(plan, training, check)
+            yield from map(log.write, judgement.records)
+            if plan.config.run.on_divergence != "continue" and training.step >= plan.schedule.warmup_steps:
+                trouble = judgement.fatal  # within the warm-up a loss may rise and come back
+        if (_due(training.step, plan.config.checkpoint.every, last) and (last or not trouble)) or caught:
             _save(plan, training, log)
         if last:
             return
@@ -70,21 +76,31 @@ def _records(plan: Plan, training: Training, log: Log, signals: Signals) -> Iter
             note = f"stopped by {caught} at step {training.step}, and saved"
             yield {"step": training.step, "note": note, "signal": caught}
             return
-        record, trouble = _update(plan, training)
-        yield log.write(record)
+        if not trouble:
+            record, trouble = _update(plan, training)
+            yield log.write(record)
         if trouble:
-            yield log.write({"step": training.step, "note": trouble})
-            return
+            answer = divergence.meet(plan, training, trouble)
+            yield log.write({"step": training.step, "note": answer.note, "stopped": not answer.goes_on})
+            if not answer.goes_on:
+                return
+
+
+def _judged(plan: Plan, training: Training, check: SelfCheck) -> Judgement:
+    """The first rank judges, and all act on it."""
+    if not plan.config.evaluation.diagnose:
+        return Judgement()
+    return training.ranks.agreed(check.judge(training.step) if training.ranks.first else Judgement())
 
 
 def _due(step: int, every: int | None, last: bool) -> bool:
     return last or step % (every or 1) == 0
 
 
-def _update(plan: Plan, training: Training) -> tuple[Record, str | None]:
-    """One step, and what to tell the person where a number was not finite."""
+def _update(plan: Plan, training: Training) -> tuple[Record, str]:
+    """One step, and which of its numbers was not finite."""
     begin, step, tokens = time.perf_counter(), training.step, training.tokens
-    rate = float(plan.schedule.at(step))
+    rate = training.rate_factor * float(plan.schedule.at(step))
     while True:
         gradients = accumulate(training, plan.config, plan.windows)
         update = apply(training, plan.config, rate, gradients)
@@ -101,7 +117,7 @@ def _update(plan: Plan, training: Training) -> tuple[Record, str | None]:
         "seconds_per_step": time.perf_counter() - begin,
         **_details(training, gradients, update),
     }
-    return record, None if update.taken else not_finite(record, lambda: checkpoints.describe_newest(plan.folder))
+    return record, "" if update.taken else not_finite(record)
 
 
 def _details(training: Training, gradients: Gradients, update: Update) -> Record:

@@ -90,7 +90,7 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
         )
     training = fresh(config, ranks)
     if saved:
-        notes += _restore(plan, training, saved)
+        notes += restore(plan, training, saved)
     try:
         if ranks.first:
             _write_folder(plan, given)
@@ -161,6 +161,8 @@ def snapshot(plan: Plan, training: Training, log_bytes: int) -> checkpoints.Chec
         "cursor": training.cursor,
         "evaluated": training.evaluated,
         "log_bytes": log_bytes,
+        "rollbacks": training.rollbacks,
+        "rate_factor": training.rate_factor,
         "loss_scale": asdict(training.loss_scale) if training.loss_scale else None,
         "tokenizer_sha256": plan.manifest.tokenizer.sha256,
         "train_tokens": plan.manifest.train.tokens,
@@ -225,7 +227,7 @@ def _text_facts(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> list[str]:
+def restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> list[str]:
     """Load the checkpoint into `training`; the notes say what has changed since."""
     state, now = saved.state, items(plan.config)
     changed = {
@@ -261,6 +263,7 @@ def _restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> l
     for name in ("step", "cursor", "tokens", "evaluated", "log_bytes"):
         setattr(training, name, state[name])
     training.saved = training.step
+    training.rollbacks, training.rate_factor = state.get("rollbacks", 0), state.get("rate_factor", 1.0)
     if training.loss_scale is not None and state.get("loss_scale"):
         training.loss_scale = LossScale(**state["loss_scale"])
     note = f"goes on from step {training.step}"
