@@ -41,6 +41,7 @@ class Average:
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Put a saved average back; one that was not kept begins with the next update. InputError: another model's."""
         if COUNT not in tensors:
+            self.updates = 0
             return
         for name, weight in self.weights.items():
             saved = tensors.get(PREFIX + name)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from talweg.corpus.windows import Windows, rank_slice
 from talweg.model.gpt import GPT
 from talweg.train import hardware, optimizers
+from talweg.train.average import Average
+from talweg.train.clock import Clock
 from talweg.train.config import Config
 from talweg.train.loss_scale import LossScale
 from talweg.train.ranks import Ranks
@@ -32,6 +34,8 @@ class Training:
     #                                   the gradients of `model`. The model's own, or that compiled or made parallel
     ranks: Ranks = field(default_factory=Ranks)
     loss_scale: LossScale | None = None  # fp16 only
+    average: Average | None = None  # of the weights, evaluated beside them
+    clock: Clock = field(default_factory=lambda: Clock(None))
     step: int = 0  # updates done
     cursor: int = 0  # sequences read
     tokens: int = 0  # tokens read
@@ -109,6 +113,8 @@ def apply(training: Training, config: Config, rate: float, gradients: Gradients)
             torch._foreach_mul_(grads, clip_scale / scale)
         optimizers.set_learning_rate(training.optimizer, rate)
         training.optimizer.step()
+        if training.average is not None:
+            training.average.update(training.model)
         training.step += 1
         training.skipped_in_a_row = 0
         training.cursor += config.batch.tokens_per_step // config.model.context

@@ -41,8 +41,9 @@ def restore(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping
         if slash:
             saved.setdefault(name, set()).add(moment)
     for name, parameter in model.named_parameters():
-        if name not in saved:
-            continue  # never updated when it was saved
+        if name not in saved:  # never updated when it was saved
+            optimizer.state.pop(parameter, None)
+            continue
         method = methods[parameter]
         if saved[name] != set(MOMENTS[method]):
             raise InputError(
@@ -62,8 +63,8 @@ def restore(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping
             with torch.no_grad():
                 parameter.copy_(kept.pop("y"))
         optimizer.state[parameter] = kept
-    if isinstance(optimizer, ScheduleFree) and COUNTS in tensors:
-        optimizer.counts = tensors[COUNTS].clone()
+    if isinstance(optimizer, ScheduleFree):
+        optimizer.counts = tensors[COUNTS].clone() if COUNTS in tensors else torch.zeros_like(optimizer.counts)
 
 
 def evaluation_weights(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor] | None:
