@@ -16,7 +16,7 @@ class Clock:
     planned: float | None  # seconds of the whole run; None: its length is in steps
     before: float = 0.0  # seconds of earlier sessions
     reserved: float = 0.0  # seconds that the last evaluation and checkpoint will take, after the last step
-    began: float = field(default_factory=time.monotonic)
+    began: float = field(default_factory=lambda: time.monotonic())  # looked up anew: a test sets the time
 
     def seconds(self) -> float:
         """Trained so far. Ranks have to agree on one of theirs."""

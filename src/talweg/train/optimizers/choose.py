@@ -1,14 +1,16 @@
 """The optimizer that the configuration names, over the groups of a model."""
 
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
-from talweg.train.config import Config
+from talweg.train.config import Config, OptimizerConfig
 from talweg.train.optimizers.groups import Group, split
 from talweg.train.optimizers.muon import Muon
 from talweg.train.optimizers.schedule_free import ScheduleFree
+
+NAMES: tuple[str, ...] = get_args(get_type_hints(OptimizerConfig)["name"])
 
 
 def build(model: nn.Module, config: Config) -> torch.optim.Optimizer:

@@ -70,7 +70,7 @@ class ScheduleFree(torch.optim.Optimizer):
 
     def average(self, parameter: Tensor) -> Tensor:
         """x of this parameter: y + (1 - 1 / beta1) (z - y), in new memory."""
-        if not self.state[parameter]:
+        if parameter not in self.state:  # before the first step
             return parameter.detach().clone()
         beta1 = next(g["betas"][0] for g in self.param_groups if any(p is parameter for p in g["params"]))
         return torch.lerp(parameter.detach(), self.state[parameter]["z"], 1 - 1 / beta1)
