@@ -34,7 +34,7 @@ def build(model: nn.Module, config: Config) -> torch.optim.Optimizer:
         _adamw(rest, config, device),
         lr=chosen.peak_lr,
         momentum=chosen.muon_momentum,
-        dtype=torch.float32 if device == "cpu" and config.hardware.precision == "fp32" else torch.bfloat16,
+        dtype=torch.bfloat16 if config.hardware.precision == "bf16" else torch.float32,
         rows=_rows(matrices, config),
     )
 
