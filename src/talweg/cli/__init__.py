@@ -10,12 +10,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from talweg import __version__
 from talweg.cli.data import export, prepare
 from talweg.errors import InputError
-from talweg.options import nearest, parse, split_overrides
+from talweg.options import REPEATED, nearest, parse, split_overrides
 
 if TYPE_CHECKING:
     from talweg.diagnosis import Diagnosis
@@ -87,26 +87,43 @@ def sample(
     tokens: int = 200,
     temperature: float = 0.8,
     top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    stop: Annotated[tuple[str, ...], REPEATED] = (),
+    num: int = 1,
     seed: int = 0,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
 ) -> int:
     """Write text with a trained model.
 
+    It sees its context at most: when that is full, it goes on from the last half of it.
+
     Args:
         checkpoint: a checkpoint folder, or a run folder (its latest checkpoint)
-        prompt: text to go on from; empty: the start of a document
+        prompt: text to go on from; empty: the start of a document; - reads it from standard input
         tokens: how many to write
         temperature: 0 takes the most probable token each time
         top_k: choose among this many tokens only
+        top_p: choose among the most probable tokens that have this probability together
+        min_p: choose among the tokens that are at least this share as probable as the most probable one
+        stop: end before this text; may be given several times
+        num: how many texts, with --- between them; the second has the seed of the first + 1, and so on
         seed: of the choice
+        device: where to compute; auto is the fastest that is here
     """
-    from talweg.train.sample import sample as sample_text
+    from talweg.train.choose import Choice
+    from talweg.train.sample import sample as sample_texts
 
-    sys.stdout.write(prompt)
-    for piece in sample_text(checkpoint, prompt, tokens=tokens, temperature=temperature, top_k=top_k, seed=seed):
-        sys.stdout.write(piece)
-        sys.stdout.flush()
-    sys.stdout.write("\n")
-    return 0
+    given = sys.stdin.read() if prompt == "-" else prompt
+    choice = Choice(temperature, top_k, top_p, min_p)
+    texts = sample_texts(checkpoint, given, tokens=tokens, choice=choice, seed=seed, stop=stop, num=num, device=device)
+    for i, pieces in enumerate(texts):
+        sys.stdout.write(f"---\n{given}" if i else given)
+        for piece in pieces:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+        sys.stdout.write("\n")
+    return NOTHING_WRONG
 
 
 def diagnose(

@@ -16,12 +16,13 @@ from talweg import __version__
 from talweg.errors import InputError
 from talweg.selfcheck import Judgement, SelfCheck
 from talweg.train import checkpoint as checkpoints
-from talweg.train import clock, divergence, hardware, optimizers
+from talweg.train import clock, details, divergence, hardware, optimizers
 from talweg.train.average import swapped_in
 from talweg.train.config import Config
-from talweg.train.evaluate import bits_per_byte, evaluate
+from talweg.train.evaluate import bits_per_byte, evaluate, mean_loss, token_losses
 from talweg.train.log import Log, Record
 from talweg.train.ranks import leave
+from talweg.train.sinks import TRACKERS, Sinks
 from talweg.train.start import Plan, begin, facts, snapshot
 from talweg.train.stopping import Signals, not_finite
 from talweg.train.update import Gradients, Training, Update, accumulate, apply
@@ -45,7 +46,7 @@ def _run(plan: Plan, training: Training, notes: tuple[str, ...]) -> Iterator[Rec
         yield {"step": training.step, "note": done}
         return
     path = plan.folder / "log.jsonl" if training.ranks.first else None
-    with Log(path, training.log_bytes) as log, Signals() as signals:
+    with Log(path, training.log_bytes, _sinks(plan, training)) as log, Signals() as signals:
         try:
             yield log.write({"talweg": __version__, "step": training.step, "facts": facts(plan, training.model)})
             for note in notes:
@@ -55,6 +56,13 @@ def _run(plan: Plan, training: Training, notes: tuple[str, ...]) -> Iterator[Rec
             if _finite(training):
                 _save(plan, training, log)
             raise
+
+
+def _sinks(plan: Plan, training: Training) -> Sinks | None:
+    names = tuple(name for name in TRACKERS if getattr(plan.config.log, name))
+    if not names or not training.ranks.first:
+        return None
+    return Sinks(names, plan.folder, plan.config.run.name, plan.config.log.project, training.step)
 
 
 def _records(plan: Plan, training: Training, log: Log, signals: Signals) -> Iterator[Record]:
@@ -67,6 +75,7 @@ def _records(plan: Plan, training: Training, log: Log, signals: Signals) -> Iter
             yield log.write(_evaluation(plan, training))
             judgement = _judged(plan, training, check)
             yield from map(log.write, judgement.records)
+            yield from (log.write({"step": training.step, "note": told}) for told in log.news())
             if plan.config.run.on_divergence != "continue" and training.step >= plan.schedule.warmup_steps:
                 trouble = judgement.fatal  # within the warm-up a loss may rise and come back
         if (_due(training.step, plan.config.checkpoint.every, last) and (last or not trouble)) or caught:
@@ -127,7 +136,8 @@ def _update(plan: Plan, training: Training) -> tuple[Record, str]:
         "lr_by_group": optimizers.learning_rates(training.optimizer, rate),
         "grad_norm": update.grad_norm,
         "tokens": tokens,
-        "seconds_per_step": time.perf_counter() - begin,
+        "seconds_per_step": (seconds := time.perf_counter() - begin),
+        "tokens_per_second": plan.config.batch.tokens_per_step / seconds,
         **_details(training, gradients, update),
     }
     return record, "" if update.taken else not_finite(record)
@@ -135,7 +145,11 @@ def _update(plan: Plan, training: Training) -> tuple[Record, str]:
 
 def _details(training: Training, gradients: Gradients, update: Update) -> Record:
     """What a record holds beside the basic figures; absent where it says nothing."""
-    record: Record = {"clip_scale": update.clip_scale, "loader_seconds": gradients.loader_seconds}
+    record: Record = {
+        "clip_scale": update.clip_scale,
+        "loader_seconds": gradients.loader_seconds,
+        "memory_bytes": hardware.peak_memory(training.ranks.device),
+    }
     if gradients.micro_batch_grad_norms:
         record["micro_batch_grad_norms"] = list(gradients.micro_batch_grad_norms)
     if training.ranks.world > 1:
@@ -150,8 +164,9 @@ def _evaluation(plan: Plan, training: Training) -> Record:
     device = hard.device
     precision = lambda: hardware.autocast(device, hard.precision)  # noqa: E731
     with swapped_in(training.model, optimizers.evaluation_weights(training.model, training.optimizer)):
-        val = evaluate(training.model, plan.val, training.ranks, precision)
+        losses = token_losses(training.model, plan.val, training.ranks, precision)
         train = evaluate(training.model, plan.train, training.ranks, precision)
+    val, counted = mean_loss(losses, plan.val), plan.val.targets >= 0
     training.evaluated = training.step
     record: Record = {
         "step": training.step,
@@ -159,10 +174,14 @@ def _evaluation(plan: Plan, training: Training) -> Record:
         "val_standard_error": val.standard_error,
         "val_bits_per_byte": bits_per_byte(val.value, plan.manifest.val.tokens, plan.manifest.val.bytes),
         "train_eval_loss": train.value,
+        "val_loss_by_position": [bin.nats for bin in details.by_position(losses, counted)],
     }
     if training.average is not None and training.average.updates:
         with swapped_in(training.model, training.average.weights):
             record["val_loss_average"] = evaluate(training.model, plan.val, training.ranks, precision).value
+    if training.ranks.first:
+        documents = details.by_document(losses, plan.val.document, counted)
+        details.save(plan.folder / "evaluations" / f"step_{training.step:08}.npz", documents)
     if val.clean:
         record["val_loss_clean"] = val.clean.value
         record["val_clean_standard_error"] = val.clean.standard_error

@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,16 @@ from talweg.corpus.shards import open_split
 from talweg.corpus.windows import ORDER, Windows
 from talweg.errors import InputError
 from talweg.files import write_text
-from talweg.model.gpt import GPT, Shape
+from talweg.model.gpt import GPT
+from talweg.model.shape import Shape, begun_with, from_values
 from talweg.schedule import Schedule
 from talweg.train import checkpoint as checkpoints
 from talweg.train import evaluate, hardware, optimizers
 from talweg.train.average import Average
 from talweg.train.clock import Clock
 from talweg.train.config import Config, items
+from talweg.train.exchange.initial import adopt
+from talweg.train.exchange.pairs import fill
 from talweg.train.loss_scale import LossScale
 from talweg.train.ranks import Ranks, join
 from talweg.train.resolve import Resolved, resolve, to_toml
@@ -43,6 +46,7 @@ class Plan:
     windows: Windows
     val: evaluate.Text
     train: evaluate.Text  # a fixed slice of the training text, as large as `val`
+    initial: Mapping[str, str] | None = None  # where the first weights came from: source, sha256; None: random ones
 
     @property
     def config(self) -> Config:
@@ -70,6 +74,7 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
     saved = checkpoints.newest(folder, notes.append)
     earlier = saved.state["config"] if saved else None
     split = open_split(config.data.path, "train")
+    config, initial = adopt(config, manifest, saved.state if saved else None)
     windows = Windows(split, config.model.context, config.run.seed)
     resolved = resolve(
         config,
@@ -78,19 +83,20 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
         seconds_per_step=lambda partial: ranks.agreed(seconds_per_step(partial, windows)),
         earlier=earlier,
     )
+    resolved = replace(resolved, reasons={**resolved.reasons, **initial.reasons})
     config = resolved.config
     assert config.evaluation.tokens is not None
     assert config.data.path is not None
     hardware.prepare(config.hardware.threads or 1)
     val = evaluate.text(open_split(config.data.path, "val"), config.model.context, config.evaluation.tokens)
     train = evaluate.text(split, config.model.context, val.num_tokens)
-    plan = Plan(folder, resolved, manifest, windows, val, train)
+    plan = Plan(folder, resolved, manifest, windows, val, train, initial.record)
     if plan.sequences_per_step < ranks.world:
         raise InputError(
             f"batch.tokens_per_step = {config.batch.tokens_per_step} is {plan.sequences_per_step} sequences of "
             f"{config.model.context}, too few for {ranks.world} ranks; raise it, or start fewer"
         )
-    training = fresh(config, ranks)
+    training = fresh(config, ranks, initial.weights)
     if saved:
         notes += restore(plan, training, saved)
         training.clock.before = saved.state.get("seconds", 0.0)  # a rollback does not give back the time
@@ -116,14 +122,16 @@ class _Objective(nn.Module):
         return self.model.total_loss(*tensors)
 
 
-def fresh(config: Config, ranks: Ranks | None = None) -> Training:
+def fresh(config: Config, ranks: Ranks | None = None, weights: Mapping[str, Tensor] | None = None) -> Training:
     """A new model and optimizer; the random numbers of initialisation and dropout start from the seed.
 
-    ranks: those that train together; None: this process alone.
+    ranks: those that train together; None: this process alone. weights: in place of random ones.
     """
     ranks = ranks or Ranks(device=config.hardware.device)
     torch.manual_seed(config.run.seed)
     model = GPT(shape(config)).to(ranks.device)
+    if weights is not None:
+        fill(model, weights)
     objective: Callable[..., Tensor] = model.total_loss
     if ranks.world > 1:
         objective = nn.parallel.DistributedDataParallel(_Objective(model), gradient_as_bucket_view=False)
@@ -143,8 +151,7 @@ def fresh(config: Config, ranks: Ranks | None = None) -> Training:
 
 def shape(config: Config) -> Shape:
     """The model's own description of what the configuration asks for."""
-    values = asdict(config.model)
-    return Shape(**values)
+    return from_values(items(config))
 
 
 def seconds_per_step(config: Config, windows: Windows) -> float:
@@ -186,6 +193,7 @@ def snapshot(plan: Plan, training: Training, log_bytes: int) -> checkpoints.Chec
         "train_tokens": plan.manifest.train.tokens,
         "train_sha256": _train_sha256(plan.manifest),
         "parent": None,
+        "initial": dict(plan.initial) if plan.initial else None,
         "schedule": asdict(plan.schedule),
         "config": {key: str(value) if isinstance(value, Path) else value for key, value in items(plan.config).items()},
     }
@@ -215,6 +223,7 @@ def facts(plan: Plan, model: GPT) -> dict[str, Any]:
         **{name: getattr(config.optimizer, name) for name in ("beta1", "beta2", "weight_decay", "grad_clip")},
         "precision": config.hardware.precision,
         "seed": config.run.seed,
+        "initialised_from": plan.initial["source"] if plan.initial else None,
         "eval_windows": len(plan.val.inputs),
         "eval_is_fixed": True,
         "dataset": str(config.data.path),
@@ -250,11 +259,11 @@ def restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> li
     state, now = saved.state, items(plan.config)
     changed = {
         key: f"{key} {value} -> {now[key]}"
-        for key, value in state["config"].items()
+        for key, value in begun_with(state["config"]).items()
         if key in now and str(now[key]) != str(value) and now[key] != value
     }
     for key in changed:
-        if key.startswith("model.") and key != "model.dropout":
+        if key.startswith("model.") and key not in ("model.dropout", "model.preset"):
             raise InputError(f"{plan.folder} was begun with another model ({changed[key]}); give another run.name")
     if state.get("order") != ORDER:
         found = f"in the order {state['order']}" if "order" in state else "in an order without a name"
