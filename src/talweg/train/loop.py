@@ -150,6 +150,8 @@ def _details(training: Training, gradients: Gradients, update: Update) -> Record
         "loader_seconds": gradients.loader_seconds,
         "memory_bytes": hardware.peak_memory(training.ranks.device),
     }
+    if update.taken:
+        record["update_ratio"] = dict(update.update_ratio)
     if gradients.micro_batch_grad_norms:
         record["micro_batch_grad_norms"] = list(gradients.micro_batch_grad_norms)
     if training.ranks.world > 1:

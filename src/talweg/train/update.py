@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,6 +64,7 @@ class Update:
 
     grad_norm: float  # of all parameters together, before clipping
     clip_scale: float  # the gradient was multiplied by this; 1: not clipped
+    update_ratio: Mapping[str, float]  # by group: |update| / |weight|
     taken: bool  # False: a number was not finite; weights and place in the data are as they were
 
 
@@ -108,11 +109,12 @@ def apply(training: Training, config: Config, rate: float, gradients: Gradients)
     grad_norm = float(_whole(nn.utils.get_total_norm(grads))) / scale
     clip_scale = min(limit / (grad_norm + ROUNDING), 1.0) if math.isfinite(grad_norm) else math.nan
     taken = math.isfinite(grad_norm) and math.isfinite(gradients.loss)
+    ratio: dict[str, float] = {}
     if taken:
         if clip_scale != scale:
             torch._foreach_mul_(grads, clip_scale / scale)
         optimizers.set_learning_rate(training.optimizer, rate)
-        training.optimizer.step()
+        ratio = optimizers.measured_step(training.optimizer)
         if training.average is not None:
             training.average.update(training.model)
         training.step += 1
@@ -122,7 +124,7 @@ def apply(training: Training, config: Config, rate: float, gradients: Gradients)
         if training.loss_scale is not None:
             training.loss_scale.succeeded()
     training.optimizer.zero_grad(set_to_none=True)
-    return Update(grad_norm, clip_scale, taken)
+    return Update(grad_norm, clip_scale, ratio, taken)
 
 
 def to_device(array: Any, device: str) -> Tensor:
