@@ -315,3 +315,18 @@ def test_a_group_of_zeros(configured: Make) -> None:
     ratios = optimizers.measured_step(optimizer)
     assert math.isnan(ratios["a"])
     assert ratios["b"] == math.inf
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", optimizers.NAMES)
+def test_a_gpu_takes_the_same_steps(configured: Make, name: str) -> None:
+    config = configured(**named(name), model__vocabulary_size=64)
+    model, other = model_of(config), model_of(config).to("cuda")
+    optimizer, there = optimizers.build(model, config), optimizers.build(other, config)
+    for rate, gradients in zip(RATES, steps(model, optimizer, RATES), strict=True):
+        for key, parameter in other.named_parameters():
+            parameter.grad = torch.from_numpy(gradients[key]).float().to("cuda")
+        optimizers.set_learning_rate(there, rate)
+        assert all(math.isfinite(ratio) for ratio in optimizers.measured_step(there).values())
+    for a, b in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(a, b.cpu(), atol=1e-5, rtol=1e-4)
