@@ -19,6 +19,7 @@ from talweg.evidence.levels import (
     trend,
     val_level,
 )
+from talweg.evidence.lost import more_tokens, rest_of_plan, risen_before, until
 from talweg.evidence.norm import (
     Expected,
     at_frequencies,
@@ -54,15 +55,19 @@ __all__ = [
     "gap",
     "horizon",
     "judged",
+    "more_tokens",
     "other_unit",
     "peak_rate",
     "rate_at",
     "rate_share",
+    "rest_of_plan",
+    "risen_before",
     "scatter",
     "still_warming",
     "tail_trend",
     "train_level",
     "trend",
+    "until",
     "val_level",
     "why_no_forecast",
     "why_not",

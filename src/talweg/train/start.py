@@ -101,6 +101,8 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
         notes += restore(plan, training, saved)
         training.clock.before = saved.state.get("seconds", 0.0)  # a rollback does not give back the time
         training.clock.reserved = saved.state.get("reserved_seconds", 0.0)
+    elif initial.record:
+        notes.append(f"begins with the weights of {initial.record['source']}")
     try:
         if ranks.first:
             _write_folder(plan, given)
