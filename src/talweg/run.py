@@ -95,6 +95,7 @@ class Facts:
     warmup_steps: int | None = None
     decay_end_step: int | None = None  # where the decay reaches min_learning_rate
     decay_start_step: int | None = None  # wsd only
+    decay_shape: str | None = None  # wsd only; one of schedule.DECAY_SHAPES
     beta1: float | None = None
     beta2: float | None = None
     weight_decay: float | None = None
@@ -223,6 +224,7 @@ class Run:
             warmup_steps=f.warmup_steps or 0,
             end_step=end,
             decay_start=f.decay_start_step or 0,
+            decay_shape="sqrt" if f.decay_shape == "sqrt" else "linear",
         )
 
     def has(self, name: str) -> bool:

@@ -124,6 +124,7 @@ def _facts(schedule: Schedule, steps: int, parameters: float, tokens: float, eva
         "warmup_steps": schedule.warmup_steps,
         "decay_end_step": schedule.end_step,
         "decay_start_step": schedule.decay_start or None,
+        "decay_shape": schedule.decay_shape if schedule.kind == "wsd" else None,
         "accumulation": max(1, round(tokens / steps / (16 * 1024))),
         "grad_clip": CLIP,
         "precision": "bf16",

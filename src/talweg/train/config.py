@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from talweg.errors import InputError
 from talweg.model.shape import PRESETS, Activation, Initialisation, Norm, Positions
-from talweg.schedule import Kind
+from talweg.schedule import DecayShape, Kind
 
 HORIZONS = ("steps", "tokens", "epochs", "minutes")  # the keys of [run] that say how long it is; one of them is given
 
@@ -106,6 +106,7 @@ class ScheduleConfig:
     warmup_steps: int | None = None  # None: a tenth of the run, at most 300 steps
     min_lr: float = 0.0
     decay_share: float = 0.2  # wsd: the share of the run that decays
+    decay_shape: DecayShape = "linear"  # wsd: 1 - share, or sqrt: 1 - sqrt(share), of the decay that is over
     end_share: float = 1.0  # the decay is complete at this share of the run
 
 

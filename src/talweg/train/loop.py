@@ -16,7 +16,8 @@ from talweg import __version__
 from talweg.errors import InputError
 from talweg.selfcheck import Judgement, SelfCheck
 from talweg.train import checkpoint as checkpoints
-from talweg.train import details, divergence, hardware
+from talweg.train import clock, details, divergence, hardware, optimizers
+from talweg.train.average import swapped_in
 from talweg.train.config import Config
 from talweg.train.evaluate import bits_per_byte, evaluate, mean_loss, token_losses
 from talweg.train.log import Log, Record
@@ -40,7 +41,7 @@ def train(config: Config) -> Iterator[Record]:
 
 
 def _run(plan: Plan, training: Training, notes: tuple[str, ...]) -> Iterator[Record]:
-    if training.step >= plan.resolved.steps:
+    if _over(plan, training):
         done = f"{plan.folder} is complete at step {training.step}; to train anew give another run.name"
         yield {"step": training.step, "note": done}
         return
@@ -68,7 +69,7 @@ def _records(plan: Plan, training: Training, log: Log, signals: Signals) -> Iter
     """Evaluate, judge, save, update; until the plan is done, a signal comes, or the run is not worth going on with."""
     check = SelfCheck.of(plan.folder / "log.jsonl")
     while True:
-        last, trouble = training.step == plan.resolved.steps, ""
+        last, trouble, began = _over(plan, training), "", time.perf_counter()
         caught = signals.seen_by_any(training.ranks)
         if _due(training.step, plan.config.evaluation.every, last) and training.evaluated < training.step:
             yield log.write(_evaluation(plan, training))
@@ -79,6 +80,7 @@ def _records(plan: Plan, training: Training, log: Log, signals: Signals) -> Iter
                 trouble = judgement.fatal  # within the warm-up a loss may rise and come back
         if (_due(training.step, plan.config.checkpoint.every, last) and (last or not trouble)) or caught:
             _save(plan, training, log)
+        training.clock.reserve(time.perf_counter() - began)
         if last:
             return
         if caught:
@@ -106,10 +108,20 @@ def _due(step: int, every: int | None, last: bool) -> bool:
     return last or step % (every or 1) == 0
 
 
+def _seconds(training: Training) -> float:
+    """Trained so far, by the first rank's clock; nobody asks where the length is in steps."""
+    return training.ranks.agreed(training.clock.seconds()) if training.clock.planned is not None else 0.0
+
+
+def _over(plan: Plan, training: Training) -> bool:
+    return clock.is_over(training.clock, training.step, plan.resolved.steps, _seconds(training))
+
+
 def _update(plan: Plan, training: Training) -> tuple[Record, str]:
     """One step, and which of its numbers was not finite."""
     begin, step, tokens = time.perf_counter(), training.step, training.tokens
-    rate = training.rate_factor * float(plan.schedule.at(step))
+    planned = clock.rate_at(plan.schedule, training.clock, step, plan.resolved.steps, _seconds(training))
+    rate = training.rate_factor * planned
     while True:
         gradients = accumulate(training, plan.config, plan.windows)
         update = apply(training, plan.config, rate, gradients)
@@ -121,6 +133,7 @@ def _update(plan: Plan, training: Training) -> tuple[Record, str]:
         "step": step,
         "loss": gradients.loss,
         "lr": rate,
+        "lr_by_group": optimizers.learning_rates(training.optimizer, rate),
         "grad_norm": update.grad_norm,
         "tokens": tokens,
         "seconds_per_step": (seconds := time.perf_counter() - begin),
@@ -137,6 +150,8 @@ def _details(training: Training, gradients: Gradients, update: Update) -> Record
         "loader_seconds": gradients.loader_seconds,
         "memory_bytes": hardware.peak_memory(training.ranks.device),
     }
+    if update.taken:
+        record["update_ratio"] = dict(update.update_ratio)
     if gradients.micro_batch_grad_norms:
         record["micro_batch_grad_norms"] = list(gradients.micro_batch_grad_norms)
     if training.ranks.world > 1:
@@ -150,9 +165,10 @@ def _evaluation(plan: Plan, training: Training) -> Record:
     hard = plan.config.hardware
     device = hard.device
     precision = lambda: hardware.autocast(device, hard.precision)  # noqa: E731
-    losses = token_losses(training.model, plan.val, training.ranks, precision)
+    with swapped_in(training.model, optimizers.evaluation_weights(training.model, training.optimizer)):
+        losses = token_losses(training.model, plan.val, training.ranks, precision)
+        train = evaluate(training.model, plan.train, training.ranks, precision)
     val, counted = mean_loss(losses, plan.val), plan.val.targets >= 0
-    train = evaluate(training.model, plan.train, training.ranks, precision)
     training.evaluated = training.step
     record: Record = {
         "step": training.step,
@@ -162,6 +178,9 @@ def _evaluation(plan: Plan, training: Training) -> Record:
         "train_eval_loss": train.value,
         "val_loss_by_position": [bin.nats for bin in details.by_position(losses, counted)],
     }
+    if training.average is not None and training.average.updates:
+        with swapped_in(training.model, training.average.weights):
+            record["val_loss_average"] = evaluate(training.model, plan.val, training.ranks, precision).value
     if training.ranks.first:
         documents = details.by_document(losses, plan.val.document, counted)
         details.save(plan.folder / "evaluations" / f"step_{training.step:08}.npz", documents)

@@ -58,7 +58,7 @@ class Resolved:
         constant = schedule.kind == "constant"
         end = self.steps if constant else round(schedule.end_share * self.steps)
         start = end - round(schedule.decay_share * self.steps) if schedule.kind == "wsd" else 0
-        return Schedule(schedule.kind, peak, schedule.min_lr, schedule.warmup_steps, end, start)
+        return Schedule(schedule.kind, peak, schedule.min_lr, schedule.warmup_steps, end, start, schedule.decay_shape)
 
 
 def resolve(

@@ -24,6 +24,8 @@ from talweg.model.shape import Shape, begun_with, from_values
 from talweg.schedule import Schedule
 from talweg.train import checkpoint as checkpoints
 from talweg.train import evaluate, hardware, optimizers
+from talweg.train.average import Average
+from talweg.train.clock import Clock
 from talweg.train.config import Config, items, with_values
 from talweg.train.exchange.initial import adopt
 from talweg.train.exchange.pairs import fill
@@ -101,6 +103,8 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
     training = fresh(config, ranks, initial.weights, notes.append)
     if saved:
         notes += restore(plan, training, saved)
+        training.clock.before = saved.state.get("seconds", 0.0)  # a rollback does not give back the time
+        training.clock.reserved = saved.state.get("reserved_seconds", 0.0)
     elif initial.record:
         notes.append(f"begins with the weights of {initial.record['source']}")
     try:
@@ -146,7 +150,16 @@ def fresh(
         objective = nn.parallel.DistributedDataParallel(_Objective(model, objective), gradient_as_bucket_view=False)
         torch.manual_seed(config.run.seed + ranks.rank)  # dropout differs between ranks
     scale = LossScale() if config.hardware.precision == "fp16" else None
-    return Training(model, optimizers.build(model, config), objective, ranks, scale)
+    decay, minutes = config.optimizer.average_decay, config.run.minutes
+    return Training(
+        model,
+        optimizers.build(model, config),
+        objective,
+        ranks,
+        scale,
+        average=Average(model, decay) if decay else None,
+        clock=Clock(60 * minutes if minutes else None),
+    )
 
 
 def shape(config: Config) -> Shape:
@@ -196,8 +209,11 @@ def seconds_per_step(config: Config, windows: Windows) -> float:
 
 def snapshot(plan: Plan, training: Training, log_bytes: int) -> checkpoints.Checkpoint:
     """Everything that is needed to go on exactly."""
-    model = {name: parameter.detach().contiguous() for name, parameter in training.model.named_parameters()}
+    averaged = optimizers.evaluation_weights(training.model, training.optimizer)
+    model = averaged or {name: p.detach().contiguous() for name, p in training.model.named_parameters()}
     moments = optimizers.state_tensors(training.model, training.optimizer)
+    if training.average is not None:
+        moments |= training.average.state_tensors()
     moments["random/cpu"] = torch.get_rng_state()
     if plan.config.hardware.device == "cuda":
         moments["random/cuda"] = torch.cuda.get_rng_state()
@@ -211,6 +227,8 @@ def snapshot(plan: Plan, training: Training, log_bytes: int) -> checkpoints.Chec
         "log_bytes": log_bytes,
         "rollbacks": training.rollbacks,
         "rate_factor": training.rate_factor,
+        "seconds": training.clock.seconds(),
+        "reserved_seconds": training.clock.reserved,
         "loss_scale": asdict(training.loss_scale) if training.loss_scale else None,
         "tokenizer_sha256": plan.manifest.tokenizer.sha256,
         "train_tokens": plan.manifest.train.tokens,
@@ -242,6 +260,7 @@ def facts(plan: Plan, model: GPT) -> dict[str, Any]:
         "warmup_steps": schedule.warmup_steps,
         "decay_end_step": None if schedule.kind == "constant" else schedule.end_step,
         "decay_start_step": schedule.decay_start if schedule.kind == "wsd" else None,
+        "decay_shape": schedule.decay_shape if schedule.kind == "wsd" else None,
         **{name: getattr(config.optimizer, name) for name in ("beta1", "beta2", "weight_decay", "grad_clip")},
         "precision": config.hardware.precision,
         "seed": config.run.seed,
@@ -306,6 +325,8 @@ def restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> li
         for name, parameter in training.model.named_parameters():
             parameter.copy_(saved.model[name])
     optimizers.restore(training.model, training.optimizer, saved.optimizer)
+    if training.average is not None:
+        training.average.restore(saved.optimizer)
     torch.set_rng_state(saved.optimizer["random/cpu"])
     if plan.config.hardware.device == "cuda" and "random/cuda" in saved.optimizer:
         torch.cuda.set_rng_state(saved.optimizer["random/cuda"])

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from talweg.corpus.windows import Batch, rank_slice
 from talweg.model.gpt import GPT
 from talweg.train import hardware, optimizers
+from talweg.train.average import Average
+from talweg.train.clock import Clock
 from talweg.train.config import Config
 from talweg.train.loss_scale import LossScale
 from talweg.train.ranks import Ranks
@@ -39,6 +41,8 @@ class Training:
     #                                   the gradients of `model`. The model's own, or that compiled or made parallel
     ranks: Ranks = field(default_factory=Ranks)
     loss_scale: LossScale | None = None  # fp16 only
+    average: Average | None = None  # of the weights, evaluated beside them
+    clock: Clock = field(default_factory=lambda: Clock(None))
     step: int = 0  # updates done
     cursor: int = 0  # sequences read
     tokens: int = 0  # tokens read
@@ -67,6 +71,7 @@ class Update:
 
     grad_norm: float  # of all parameters together, before clipping
     clip_scale: float  # the gradient was multiplied by this; 1: not clipped
+    update_ratio: Mapping[str, float]  # by group: |update| / |weight|
     taken: bool  # False: a number was not finite; weights and place in the data are as they were
 
 
@@ -111,11 +116,14 @@ def apply(training: Training, config: Config, rate: float, gradients: Gradients)
     grad_norm = float(_whole(nn.utils.get_total_norm(grads))) / scale
     clip_scale = min(limit / (grad_norm + ROUNDING), 1.0) if math.isfinite(grad_norm) else math.nan
     taken = math.isfinite(grad_norm) and math.isfinite(gradients.loss)
+    ratio: dict[str, float] = {}
     if taken:
         if clip_scale != scale:
             torch._foreach_mul_(grads, clip_scale / scale)
         optimizers.set_learning_rate(training.optimizer, rate)
-        training.optimizer.step()
+        ratio = optimizers.measured_step(training.optimizer)
+        if training.average is not None:
+            training.average.update(training.model)
         training.step += 1
         training.skipped_in_a_row = 0
         training.cursor += config.tokens_per_step // config.model.context
@@ -123,7 +131,7 @@ def apply(training: Training, config: Config, rate: float, gradients: Gradients)
         if training.loss_scale is not None:
             training.loss_scale.succeeded()
     training.optimizer.zero_grad(set_to_none=True)
-    return Update(grad_norm, clip_scale, taken)
+    return Update(grad_norm, clip_scale, ratio, taken)
 
 
 def to_device(array: Any, device: str) -> Tensor:

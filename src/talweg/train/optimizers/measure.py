@@ -14,9 +14,15 @@ def measured_step(optimizer: torch.optim.Optimizer) -> dict[str, float]:
     Of tensors with more than SAMPLE weights a sample of rows is measured and stands for the whole. A group whose
     weights are all zero has an infinite ratio, or NaN where they did not move either.
     """
-    before = {group["name"]: [(p, _sample(p).clone()) for p in group["params"]] for group in optimizer.param_groups}
+    groups = optimizer.param_groups
+    before = [[_sample(p).clone() for p in group["params"]] for group in groups]
     optimizer.step()
-    return {name: _ratio(pairs) for name, pairs in before.items()}
+    squares = [_squares(group["params"], kept) for group, kept in zip(groups, before, strict=True)]
+    ratios = torch.stack(squares).cpu().tolist()  # once, so that a GPU is waited for once
+    return {
+        group["name"]: math.sqrt(moved / weight) if weight else math.inf if moved else math.nan
+        for group, (moved, weight) in zip(groups, ratios, strict=True)
+    }
 
 
 def _sample(parameter: Tensor) -> Tensor:
@@ -24,10 +30,9 @@ def _sample(parameter: Tensor) -> Tensor:
     return parameter.detach()[:: math.ceil(parameter.numel() / SAMPLE)] if parameter.ndim else parameter.detach()
 
 
-def _ratio(pairs: list[tuple[Tensor, Tensor]]) -> float:
-    moved = weight = 0.0
-    for parameter, before in pairs:
-        now, share = _sample(parameter), before.numel() / max(parameter.numel(), 1)
-        moved += float(torch.linalg.vector_norm(now - before)) ** 2 / share
-        weight += float(torch.linalg.vector_norm(before)) ** 2 / share
-    return math.sqrt(moved / weight) if weight else math.nan if not moved else math.inf
+def _squares(parameters: list[Tensor], before: list[Tensor]) -> Tensor:
+    """(2,): the sum of the squares of what each weight moved, and of what it was, samples scaled to the whole."""
+    scale = torch.tensor([p.numel() / kept.numel() for p, kept in zip(parameters, before, strict=True)])
+    moved = torch._foreach_sub([_sample(p) for p in parameters], before)
+    norms = torch.stack([torch.stack(torch._foreach_norm(list(part))) for part in (moved, before)]).float()
+    return (norms.square() * scale.to(norms.device)).sum(1)
