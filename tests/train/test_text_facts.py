@@ -163,10 +163,10 @@ def test_training_and_evaluation_give_the_mask_to_the_model(configured: Make) ->
         masked, plain = (float(training.model.losses(*t).mean()) for t in (tensors, tensors[:2]))
         val = [torch.from_numpy(a) for a in (plan.val.inputs, plan.val.targets, plan.val.document)]
         evaluated = float(training.model.losses(*val).sum()) / plan.val.num_tokens
-    loss = accumulate(training, plan.config, plan.windows)
+    loss = accumulate(training, plan.config, plan.windows).loss
     assert loss == pytest.approx(masked, rel=1e-5)
     assert loss != pytest.approx(plain, rel=1e-3)
-    found = evaluate.evaluate(training.model, plan.val, "cpu", lambda: torch.autocast("cpu", enabled=False))
+    found = evaluate.evaluate(training.model, plan.val, training.ranks, lambda: torch.autocast("cpu", enabled=False))
     assert found.value == pytest.approx(evaluated, rel=1e-4)
 
 

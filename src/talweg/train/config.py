@@ -30,6 +30,7 @@ class RunConfig:
     tokens: float | None = None  # rounded down to whole steps
     epochs: float | None = None  # passes over the training tokens
     minutes: float | None = None  # wall time; the steps are set by a measurement at the start
+    on_divergence: Literal["stop", "rollback", "continue"] = "stop"  # also where a number is not finite
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ class ScheduleConfig:
 class EvaluationConfig:
     every: int | None = None  # steps; None: about 30 evaluations a run
     tokens: int | None = None  # None: the whole validation set
+    diagnose: bool = True  # ask the causes too, and tell in one line when a verdict changes
 
 
 @dataclass(frozen=True)
@@ -113,9 +115,22 @@ class CheckpointConfig:
 
 
 @dataclass(frozen=True)
+class LogConfig:
+    """Trackers that get a copy of log.jsonl; none can stop or slow the run."""
+
+    tensorboard: bool = False
+    wandb: bool = False  # without a network: WANDB_MODE=offline
+    mlflow: bool = False  # to MLFLOW_TRACKING_URI, else to a folder beside the runs
+    trackio: bool = False
+    project: str = "talweg"  # the name under which they gather runs
+
+
+@dataclass(frozen=True)
 class HardwareConfig:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where a measured matrix product says it pays
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = (
+        "auto"  # auto: bf16 where a measured matrix product says it pays
+    )
     threads: int | None = None  # CPU threads; None: all cores
 
 
@@ -131,6 +146,7 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    log: LogConfig = field(default_factory=LogConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     source: str = field(default="", compare=False, repr=False)  # the text of the file this came from
 

@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from talweg.corpus.shards import Split
+from talweg.corpus.windows import rank_slice
 from talweg.model.gpt import GPT
+from talweg.train.ranks import Ranks
 
 LOGITS = 2**24  # at a time: 64 MB in fp32. Not the training's micro-batch, so that the value never depends on it
 
@@ -69,27 +71,37 @@ def text(split: Split, context: int, num_tokens: int) -> Text:
     return Text(tokens[:, :-1], np.where(inside[:, 1:], tokens[:, 1:], -1), document, clean)
 
 
-def evaluate(model: GPT, text: Text, device: str, precision: Callable[[], AbstractContextManager[object]]) -> Loss:
-    """Mean loss over all tokens of the text, and where it is known which documents are clean, over theirs.
-
-    Draws no random numbers, and leaves the model in training mode.
-    """
-    arrays = (text.inputs, text.targets, *([text.document] if model.shape.document_mask else []))
-    batch = max(LOGITS // (text.inputs.shape[1] * model.shape.vocabulary_size), 1)
-    losses = []
-    model.eval()
-    with torch.inference_mode(), precision():
-        for first in range(0, len(text.inputs), batch):
-            rows = slice(first, first + batch)
-            tensors = (torch.from_numpy(array[rows]).to(device, non_blocking=True) for array in arrays)
-            losses.append(model.losses(*tensors).double().cpu().numpy())
-    model.train()
-    loss, counted = np.concatenate(losses), text.targets >= 0
+def evaluate(model: GPT, text: Text, ranks: Ranks, precision: Callable[[], AbstractContextManager[object]]) -> Loss:
+    """Mean loss over all tokens of the text, and where it is known which documents are clean, over theirs."""
+    loss, counted = token_losses(model, text, ranks, precision), text.targets >= 0
     whole = clustered_mean(loss[counted], text.document[counted])
     if text.clean is None:
         return whole
     counted = counted & text.clean
     return replace(whole, clean=clustered_mean(loss[counted], text.document[counted]))
+
+
+def token_losses(
+    model: GPT, text: Text, ranks: Ranks, precision: Callable[[], AbstractContextManager[object]]
+) -> NDArray[np.float64]:
+    """(W, S) nats of every target, 0 beyond the end of the text; each rank computes its share of the windows.
+
+    Draws no random numbers, and leaves the model in training mode.
+    """
+    arrays = (text.inputs, text.targets, *([text.document] if model.shape.document_mask else []))
+    first, count = rank_slice(0, len(text.inputs), ranks.rank, ranks.world)
+    batch = max(LOGITS // (text.inputs.shape[1] * model.shape.vocabulary_size), 1)
+    losses = np.zeros(text.inputs.shape)
+    model.eval()
+    with torch.inference_mode(), precision():
+        for begin in range(first, first + count, batch):
+            rows = slice(begin, min(begin + batch, first + count))
+            tensors = (torch.from_numpy(array[rows]).to(ranks.device, non_blocking=True) for array in arrays)
+            losses[rows] = model.losses(*tensors).double().cpu().numpy()
+    model.train()
+    if ranks.world == 1:
+        return losses
+    return ranks.added(torch.from_numpy(losses).to(ranks.device)).cpu().numpy()  # the windows of others are 0 here
 
 
 def clustered_mean(loss: NDArray[np.float64], document: NDArray[np.int64]) -> Loss:

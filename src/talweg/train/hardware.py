@@ -63,11 +63,23 @@ def _keep_memory() -> None:
         mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25)  # older versions allow 32 MB at most
 
 
+def peak_memory(device: str) -> int:
+    """Bytes that training has held at most so far: of the GPU, else of the process."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024  # Linux counts in KiB
+
+
 def autocast(device: str, precision: str) -> AbstractContextManager[object]:
     """The context in which forward passes run."""
     if precision == "fp32":
         return nullcontext()
-    return torch.autocast(device, dtype=torch.bfloat16)
+    return torch.autocast(device, dtype=torch.float16 if precision == "fp16" else torch.bfloat16)
 
 
 def _precision(device: str, width: int) -> tuple[str, str]:

@@ -6,6 +6,7 @@ A loss at `step` was measured with that many updates done. Logging, evaluation, 
 own files.
 """
 
+import math
 import time
 from collections.abc import Iterator
 
@@ -13,14 +14,17 @@ import torch
 
 from talweg import __version__
 from talweg.errors import InputError
+from talweg.selfcheck import Judgement, SelfCheck
 from talweg.train import checkpoint as checkpoints
-from talweg.train import hardware
+from talweg.train import divergence, hardware
 from talweg.train.config import Config
 from talweg.train.evaluate import bits_per_byte, evaluate
 from talweg.train.log import Log, Record
+from talweg.train.ranks import leave
+from talweg.train.sinks import TRACKERS, Sinks
 from talweg.train.start import Plan, begin, facts, snapshot
 from talweg.train.stopping import Signals, not_finite
-from talweg.train.update import Training, accumulate, apply
+from talweg.train.update import Gradients, Training, Update, accumulate, apply
 
 
 def train(config: Config) -> Iterator[Record]:
@@ -29,11 +33,19 @@ def train(config: Config) -> Iterator[Record]:
     Ctrl-C, SIGTERM and leaving the loop early write a checkpoint first. Raises InputError for what the person can mend.
     """
     plan, training, notes = begin(config)
+    try:
+        yield from _run(plan, training, notes)
+    finally:
+        leave(training.ranks)
+
+
+def _run(plan: Plan, training: Training, notes: tuple[str, ...]) -> Iterator[Record]:
     if training.step >= plan.resolved.steps:
         done = f"{plan.folder} is complete at step {training.step}; to train anew give another run.name"
         yield {"step": training.step, "note": done}
         return
-    with Log(plan.folder / "log.jsonl", training.log_bytes) as log, Signals() as signals:
+    path = plan.folder / "log.jsonl" if training.ranks.first else None
+    with Log(path, training.log_bytes, _sinks(plan, training)) as log, Signals() as signals:
         try:
             yield log.write({"talweg": __version__, "step": training.step, "facts": facts(plan, training.model)})
             for note in notes:
@@ -45,53 +57,101 @@ def train(config: Config) -> Iterator[Record]:
             raise
 
 
+def _sinks(plan: Plan, training: Training) -> Sinks | None:
+    names = tuple(name for name in TRACKERS if getattr(plan.config.log, name))
+    if not names or not training.ranks.first:
+        return None
+    return Sinks(names, plan.folder, plan.config.run.name, plan.config.log.project, training.step)
+
+
 def _records(plan: Plan, training: Training, log: Log, signals: Signals) -> Iterator[Record]:
-    """Evaluate, save, update; until the plan is done, a signal comes, or a number is not finite."""
+    """Evaluate, judge, save, update; until the plan is done, a signal comes, or the run is not worth going on with."""
+    check = SelfCheck.of(plan.folder / "log.jsonl")
     while True:
-        last = training.step == plan.resolved.steps
+        last, trouble = training.step == plan.resolved.steps, ""
+        caught = signals.seen_by_any(training.ranks)
         if _due(training.step, plan.config.evaluation.every, last) and training.evaluated < training.step:
             yield log.write(_evaluation(plan, training))
-        if _due(training.step, plan.config.checkpoint.every, last) or signals.caught:
+            judgement = _judged(plan, training, check)
+            yield from map(log.write, judgement.records)
+            yield from (log.write({"step": training.step, "note": told}) for told in log.news())
+            if plan.config.run.on_divergence != "continue" and training.step >= plan.schedule.warmup_steps:
+                trouble = judgement.fatal  # within the warm-up a loss may rise and come back
+        if (_due(training.step, plan.config.checkpoint.every, last) and (last or not trouble)) or caught:
             _save(plan, training, log)
         if last:
             return
-        if signals.caught:
-            note = f"stopped by {signals.caught} at step {training.step}, and saved"
-            yield {"step": training.step, "note": note, "signal": signals.caught}
+        if caught:
+            note = f"stopped by {caught} at step {training.step}, and saved"
+            yield {"step": training.step, "note": note, "signal": caught}
             return
-        record = _update(plan, training)
-        trouble = not_finite(record, lambda: checkpoints.describe_newest(plan.folder))
-        yield log.write(record)
+        if not trouble:
+            record, trouble = _update(plan, training)
+            yield log.write(record)
         if trouble:
-            yield log.write({"step": training.step, "note": trouble})
-            return
+            answer = divergence.meet(plan, training, trouble)
+            yield log.write({"step": training.step, "note": answer.note, "stopped": not answer.goes_on})
+            if not answer.goes_on:
+                return
+
+
+def _judged(plan: Plan, training: Training, check: SelfCheck) -> Judgement:
+    """The first rank judges, and all act on it."""
+    if not plan.config.evaluation.diagnose:
+        return Judgement()
+    return training.ranks.agreed(check.judge(training.step) if training.ranks.first else Judgement())
 
 
 def _due(step: int, every: int | None, last: bool) -> bool:
     return last or step % (every or 1) == 0
 
 
-def _update(plan: Plan, training: Training) -> Record:
+def _update(plan: Plan, training: Training) -> tuple[Record, str]:
+    """One step, and which of its numbers was not finite."""
     begin, step, tokens = time.perf_counter(), training.step, training.tokens
-    rate = float(plan.schedule.at(step))
-    loss = accumulate(training, plan.config, plan.windows)
-    grad_norm = apply(training, plan.config, rate, loss)
-    seconds = time.perf_counter() - begin
-    return {
+    rate = training.rate_factor * float(plan.schedule.at(step))
+    while True:
+        gradients = accumulate(training, plan.config, plan.windows)
+        update = apply(training, plan.config, rate, gradients)
+        if update.taken or not math.isfinite(gradients.loss) or training.loss_scale is None:
+            break
+        if not training.loss_scale.overflowed():
+            break
+    record = {
         "step": step,
-        "loss": loss,
+        "loss": gradients.loss,
         "lr": rate,
-        "grad_norm": grad_norm,
+        "grad_norm": update.grad_norm,
         "tokens": tokens,
-        "seconds_per_step": seconds,
+        "seconds_per_step": (seconds := time.perf_counter() - begin),
+        "tokens_per_second": plan.config.batch.tokens_per_step / seconds,
+        **_details(training, gradients, update),
     }
+    return record, "" if update.taken else not_finite(record)
+
+
+def _details(training: Training, gradients: Gradients, update: Update) -> Record:
+    """What a record holds beside the basic figures; absent where it says nothing."""
+    record: Record = {
+        "clip_scale": update.clip_scale,
+        "loader_seconds": gradients.loader_seconds,
+        "memory_bytes": hardware.peak_memory(training.ranks.device),
+    }
+    if gradients.micro_batch_grad_norms:
+        record["micro_batch_grad_norms"] = list(gradients.micro_batch_grad_norms)
+    if training.ranks.world > 1:
+        record["rank_losses"] = list(gradients.rank_losses)
+    if training.loss_scale is not None:
+        record |= {"loss_scale": training.loss_scale.value, "skipped_steps": training.loss_scale.skipped}
+    return record
 
 
 def _evaluation(plan: Plan, training: Training) -> Record:
     hard = plan.config.hardware
     device = hard.device
-    val = evaluate(training.model, plan.val, device, lambda: hardware.autocast(device, hard.precision))
-    train = evaluate(training.model, plan.train, device, lambda: hardware.autocast(device, hard.precision))
+    precision = lambda: hardware.autocast(device, hard.precision)  # noqa: E731
+    val = evaluate(training.model, plan.val, training.ranks, precision)
+    train = evaluate(training.model, plan.train, training.ranks, precision)
     training.evaluated = training.step
     record: Record = {
         "step": training.step,
@@ -114,7 +174,9 @@ def _save(plan: Plan, training: Training, log: Log) -> None:
         raise InputError(
             f"the weights are not finite at step {training.step}; {checkpoints.describe_newest(plan.folder)}"
         )
-    checkpoints.save(plan.folder, snapshot(plan, training, log.size()), plan.config.checkpoint.keep)
+    saved = snapshot(plan, training, log.size())
+    if training.ranks.first:
+        checkpoints.save(plan.folder, saved, plan.config.checkpoint.keep)
     training.saved = training.step
 
 

@@ -3,12 +3,13 @@
 import hashlib
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from talweg import __version__
 from talweg.corpus import manifest as manifests
@@ -23,6 +24,8 @@ from talweg.schedule import Schedule
 from talweg.train import checkpoint as checkpoints
 from talweg.train import evaluate, hardware, optimizer
 from talweg.train.config import Config, items
+from talweg.train.loss_scale import LossScale
+from talweg.train.ranks import Ranks, join
 from talweg.train.resolve import Resolved, resolve, to_toml
 from talweg.train.update import Training, accumulate, apply
 
@@ -60,16 +63,18 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
         raise InputError("data.path is missing; give the folder that talweg prepare wrote")
     manifest = manifests.read(config.data.path)
     folder = config.run.out / config.run.name
+    machine = hardware.measure(config)
+    ranks = join(machine.device)
+    machine = ranks.agreed(machine)
     saved = checkpoints.newest(folder, notes.append)
     earlier = saved.state["config"] if saved else None
-    machine = hardware.measure(config)
     split = open_split(config.data.path, "train")
     windows = Windows(split, config.model.context, config.run.seed)
     resolved = resolve(
         config,
         manifest,
         machine,
-        seconds_per_step=lambda partial: seconds_per_step(partial, windows),
+        seconds_per_step=lambda partial: ranks.agreed(seconds_per_step(partial, windows)),
         earlier=earlier,
     )
     config = resolved.config
@@ -79,11 +84,17 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
     val = evaluate.text(open_split(config.data.path, "val"), config.model.context, config.evaluation.tokens)
     train = evaluate.text(split, config.model.context, val.num_tokens)
     plan = Plan(folder, resolved, manifest, windows, val, train)
-    training = fresh(config)
+    if plan.sequences_per_step < ranks.world:
+        raise InputError(
+            f"batch.tokens_per_step = {config.batch.tokens_per_step} is {plan.sequences_per_step} sequences of "
+            f"{config.model.context}, too few for {ranks.world} ranks; raise it, or start fewer"
+        )
+    training = fresh(config, ranks)
     if saved:
-        notes += _restore(plan, training, saved)
+        notes += restore(plan, training, saved)
     try:
-        _write_folder(plan, given)
+        if ranks.first:
+            _write_folder(plan, given)
     except OSError as error:
         raise InputError(
             f"{folder} cannot be written: {error.strerror}; give another run.out, or free some space"
@@ -91,11 +102,31 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
     return plan, training, tuple(notes)
 
 
-def fresh(config: Config) -> Training:
-    """A new model and optimizer; the random numbers of initialisation and dropout start from the seed."""
+class _Objective(nn.Module):
+    """The training loss as a forward pass, which is what DistributedDataParallel watches."""
+
+    def __init__(self, model: GPT) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return self.model.total_loss(*tensors)
+
+
+def fresh(config: Config, ranks: Ranks | None = None) -> Training:
+    """A new model and optimizer; the random numbers of initialisation and dropout start from the seed.
+
+    ranks: those that train together; None: this process alone.
+    """
+    ranks = ranks or Ranks(device=config.hardware.device)
     torch.manual_seed(config.run.seed)
-    model = GPT(shape(config)).to(config.hardware.device)
-    return Training(model, optimizer.build(model, config.optimizer))
+    model = GPT(shape(config)).to(ranks.device)
+    objective: Callable[..., Tensor] = model.total_loss
+    if ranks.world > 1:
+        objective = nn.parallel.DistributedDataParallel(_Objective(model), gradient_as_bucket_view=False)
+        torch.manual_seed(config.run.seed + ranks.rank)  # dropout differs between ranks
+    scale = LossScale() if config.hardware.precision == "fp16" else None
+    return Training(model, optimizer.build(model, config.optimizer), objective, ranks, scale)
 
 
 def shape(config: Config) -> Shape:
@@ -110,8 +141,7 @@ def seconds_per_step(config: Config, windows: Windows) -> float:
     times: list[float] = []
     while len(times) < PACE_STEPS or sum(times) < PACE_SECONDS:
         begin = time.perf_counter()
-        loss = accumulate(training, config, windows)
-        apply(training, config, 0.0, loss)
+        apply(training, config, 0.0, accumulate(training, config, windows))
         times.append(time.perf_counter() - begin)
     return sorted(times)[len(times) // 2]
 
@@ -131,6 +161,9 @@ def snapshot(plan: Plan, training: Training, log_bytes: int) -> checkpoints.Chec
         "cursor": training.cursor,
         "evaluated": training.evaluated,
         "log_bytes": log_bytes,
+        "rollbacks": training.rollbacks,
+        "rate_factor": training.rate_factor,
+        "loss_scale": asdict(training.loss_scale) if training.loss_scale else None,
         "tokenizer_sha256": plan.manifest.tokenizer.sha256,
         "train_tokens": plan.manifest.train.tokens,
         "train_sha256": _train_sha256(plan.manifest),
@@ -193,7 +226,7 @@ def _text_facts(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> list[str]:
+def restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> list[str]:
     """Load the checkpoint into `training`; the notes say what has changed since."""
     state, now = saved.state, items(plan.config)
     changed = {
@@ -229,6 +262,9 @@ def _restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> l
     for name in ("step", "cursor", "tokens", "evaluated", "log_bytes"):
         setattr(training, name, state[name])
     training.saved = training.step
+    training.rollbacks, training.rate_factor = state.get("rollbacks", 0), state.get("rate_factor", 1.0)
+    if training.loss_scale is not None and state.get("loss_scale"):
+        training.loss_scale = LossScale(**state["loss_scale"])
     note = f"goes on from step {training.step}"
     return [f"{note}, with {', '.join(changed.values())}" if changed else note]
 

@@ -3,9 +3,13 @@
 import math
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import FrameType, TracebackType
 from typing import Any
+
+import torch
+
+from talweg.train.ranks import Ranks
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -25,6 +29,13 @@ class Signals:
             self._before = {number: signal.signal(number, self._catch) for number in SIGNALS}
         return self
 
+    def seen_by_any(self, ranks: Ranks) -> str | None:
+        """What was caught here or, where several ranks train together, by another: all stop at the same step."""
+        if ranks.world == 1:
+            return self.caught
+        seen = ranks.added(torch.tensor([float(self.caught is not None)], device=ranks.device))
+        return self.caught or ("a signal to another rank" if float(seen) else None)
+
     def _catch(self, number: int, frame: FrameType | None) -> None:
         self.caught = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         self._restore()
@@ -40,13 +51,10 @@ class Signals:
         self._restore()
 
 
-def not_finite(record: Mapping[str, Any], newest_checkpoint: Callable[[], str]) -> str | None:
-    """What to tell the person when this update's loss or gradient was not finite; None when all is well."""
+def not_finite(record: Mapping[str, Any]) -> str:
+    """Which number of this update was not finite; "" when all are."""
     for name, words in (("loss", "the loss"), ("grad_norm", "the norm of the gradient")):
         value = record.get(name, 0.0)
         if not math.isfinite(value):
-            return (
-                f"stopped: {words} is {value} at step {record['step']}; {newest_checkpoint()}. "
-                "Lower optimizer.peak_lr or raise schedule.warmup_steps"
-            )
-    return None
+            return f"{words} is {value} at step {record['step']}"
+    return ""

@@ -1,14 +1,23 @@
-"""One optimizer update: gradients of the mean loss over all micro-batches, clipped, applied."""
+"""One optimizer update: gradients of the mean loss over all micro-batches and ranks, clipped, applied."""
 
 import math
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from talweg.corpus.windows import Windows
+from talweg.corpus.windows import Windows, rank_slice
 from talweg.model.gpt import GPT
 from talweg.train import hardware, optimizer
 from talweg.train.config import Config
+from talweg.train.loss_scale import LossScale
+from talweg.train.ranks import Ranks
+
+ROUNDING = 1e-6  # added to a norm that is divided by, as torch does
 
 
 @dataclass(eq=False)
@@ -17,44 +26,159 @@ class Training:
 
     model: GPT
     optimizer: torch.optim.Optimizer
+    objective: Callable[
+        ..., Tensor
+    ]  # (inputs, targets[, document]) (B, S) -> the sum of their nats; its backward fills
+    #                                   the gradients of `model`. The model's own, or that compiled or made parallel
+    ranks: Ranks = field(default_factory=Ranks)
+    loss_scale: LossScale | None = None  # fp16 only
     step: int = 0  # updates done
     cursor: int = 0  # sequences read
     tokens: int = 0  # tokens read
     evaluated: int = -1  # the last step that was evaluated
     saved: int = -1  # the last step that was saved
     log_bytes: int = 0  # length of the log when this state was saved
+    rollbacks: int = 0  # to an earlier checkpoint, after a divergence
+    rate_factor: float = 1.0  # of the scheduled learning rate, after rollbacks
+    skipped_in_a_row: int = 0  # batches whose gradient was not finite
 
 
-def accumulate(training: Training, config: Config, windows: Windows) -> float:
-    """Gradients of the mean loss over all tokens of the step, in micro-batches; returns that loss in nats."""
-    device, precision, micro_batch = config.hardware.device, config.hardware.precision, config.batch.micro_batch
-    sequences = config.batch.tokens_per_step // config.model.context
-    batch = windows.batch(training.cursor, sequences)
+@dataclass(frozen=True)
+class Gradients:
+    """What the forward and backward passes of an update measured. The gradients themselves lie in the parameters."""
+
+    loss: float  # mean over all tokens of the update, all ranks, in nats
+    rank_losses: tuple[float, ...]  # of each rank's own tokens
+    micro_batch_grad_norms: tuple[float, ...]  # of the mean gradient of each of this rank's micro-batches but the last
+    #                                            that ranks have to share; () where there is one micro-batch
+    loader_seconds: float  # waited for the data
+
+
+@dataclass(frozen=True)
+class Update:
+    """What taking the step measured."""
+
+    grad_norm: float  # of all parameters together, before clipping
+    clip_scale: float  # the gradient was multiplied by this; 1: not clipped
+    taken: bool  # False: a number was not finite; weights and place in the data are as they were
+
+
+def accumulate(training: Training, config: Config, windows: Windows) -> Gradients:
+    """Gradients of the mean loss over all tokens of the update, in micro-batches, each rank its share of them."""
+    ranks, total = training.ranks, config.batch.tokens_per_step
+    first, count = rank_slice(training.cursor, total // config.model.context, ranks.rank, ranks.world)
+    began = time.perf_counter()
+    batch = windows.batch(first, count)
+    loader_seconds = time.perf_counter() - began
     arrays = (batch.inputs, batch.targets, *([batch.document] if config.model.document_mask else []))
-    tensors = [torch.from_numpy(array) for array in arrays]  # (B, S) each
-    total = torch.zeros((), device=device)
-    for first in range(0, sequences, micro_batch or sequences):
-        part = slice(first, first + (micro_batch or sequences))
-        with hardware.autocast(device, precision):
-            loss = training.model.total_loss(*(tensor[part].to(device, non_blocking=True) for tensor in tensors))
-            loss = loss / config.batch.tokens_per_step
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.detach()
-    return float(total)
+    size = config.batch.micro_batch or count
+    parts = [slice(at, at + size) for at in range(0, count, size)]
+    nats = torch.zeros((), device=ranks.device)
+    norms = _Norms(training, total)
+    for part in parts:
+        last = part is parts[-1]
+        tensors = [to_device(array[part], ranks.device) for array in arrays]  # (B, S) each
+        norms.before(last)
+        with _exchange(training.objective, last), hardware.autocast(config.hardware.device, config.hardware.precision):
+            loss = training.objective(*tensors) / total
+        (loss * (ranks.world * _scale(training))).backward()  # type: ignore[no-untyped-call]  # ranks exchange the mean of their gradients
+        nats += loss.detach()
+        norms.after(last, tensors[0].numel())
+    own = nats.double() * total
+    if ranks.world == 1:
+        return Gradients(float(nats), (float(own) / (count * config.model.context),), norms.values(), loader_seconds)
+    sums = ranks.gathered(torch.stack([own, torch.tensor(count * config.model.context, device=own.device).double()]))
+    by_rank = tuple((sums[:, 0] / sums[:, 1]).tolist())
+    return Gradients(float(sums[:, 0].sum()) / total, by_rank, norms.values(), loader_seconds)
 
 
-def apply(training: Training, config: Config, rate: float, loss: float) -> float:
-    """Clip and take the step; returns the norm of the gradient before clipping.
+def apply(training: Training, config: Config, rate: float, gradients: Gradients) -> Update:
+    """Clip and take the step.
 
     With a loss or a gradient that is not finite the weights, and the place in the data, are left as they were.
     """
     limit = config.optimizer.grad_clip or math.inf
-    grad_norm = float(torch.nn.utils.clip_grad_norm_(training.model.parameters(), limit))
-    if math.isfinite(grad_norm) and math.isfinite(loss):
+    scale = _scale(training)
+    parameters = [p for p in training.model.parameters() if p.grad is not None]
+    grads = [p.grad for p in parameters if p.grad is not None]
+    grad_norm = float(_whole(nn.utils.get_total_norm(grads))) / scale
+    clip_scale = min(limit / (grad_norm + ROUNDING), 1.0) if math.isfinite(grad_norm) else math.nan
+    taken = math.isfinite(grad_norm) and math.isfinite(gradients.loss)
+    if taken:
+        if clip_scale != scale:
+            torch._foreach_mul_(grads, clip_scale / scale)
         optimizer.set_learning_rate(training.optimizer, rate)
         training.optimizer.step()
         training.step += 1
+        training.skipped_in_a_row = 0
         training.cursor += config.batch.tokens_per_step // config.model.context
         training.tokens += config.batch.tokens_per_step
+        if training.loss_scale is not None:
+            training.loss_scale.succeeded()
     training.optimizer.zero_grad(set_to_none=True)
-    return grad_norm
+    return Update(grad_norm, clip_scale, taken)
+
+
+def to_device(array: Any, device: str) -> Tensor:
+    """A numpy array as a tensor; to a GPU from pinned memory, so that the copy does not wait for what runs there."""
+    tensor = torch.from_numpy(array)
+    if device.startswith("cuda"):
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+class _Norms:
+    """The gradient norm of each micro-batch: its gradient is made apart from the sum of those before it.
+
+    Costs one pass over the gradients a micro-batch, and memory for one more set of them. The two sets take turns, so
+    that the sum is the one that backward itself would have made. Where ranks exchange gradients in the last backward
+    pass, that one adds to the sum of the ones before, and its own norm is not known.
+    """
+
+    def __init__(self, training: Training, tokens_per_step: int) -> None:
+        self._parameters = [p for p in training.model.parameters() if p.requires_grad]
+        self._alone = training.ranks.world == 1
+        self._tokens, self._scale = tokens_per_step, _scale(training) * training.ranks.world
+        self._sum: list[Tensor | None] = []
+        self._norms: list[tuple[Tensor, float]] = []
+        self._passes = 0
+
+    def before(self, last: bool) -> None:
+        if last and not self._alone and self._sum:
+            for parameter, gradient in zip(self._parameters, self._sum, strict=True):
+                parameter.grad = gradient
+
+    def after(self, last: bool, tokens: int) -> None:
+        """tokens: of this micro-batch."""
+        self._passes += 1
+        if (last and self._passes == 1) or (last and not self._alone):
+            return
+        own = [p.grad for p in self._parameters]
+        made = [g for g in own if g is not None]
+        self._norms.append((_whole(nn.utils.get_total_norm(made)), self._tokens / (tokens * self._scale)))
+        if self._sum:
+            pairs = [(s, g) for s, g in zip(self._sum, own, strict=True) if s is not None and g is not None]
+            torch._foreach_add_([s for s, _ in pairs], [g for _, g in pairs])
+        else:
+            self._sum = own
+        for parameter, gradient in zip(self._parameters, self._sum, strict=True):
+            parameter.grad = gradient if last else None
+
+    def values(self) -> tuple[float, ...]:
+        return tuple(float(norm) * factor for norm, factor in self._norms)
+
+
+def _scale(training: Training) -> float:
+    return 1.0 if training.loss_scale is None else training.loss_scale.value
+
+
+def _exchange(objective: Callable[..., Tensor], last: bool) -> AbstractContextManager[None]:
+    """Ranks exchange gradients in the backward pass of the last micro-batch only."""
+    if last or not isinstance(objective, nn.parallel.DistributedDataParallel):
+        return nullcontext()
+    return objective.no_sync()
+
+
+def _whole(norm: Tensor) -> Tensor:
+    """The norm over all ranks where each holds a part of every gradient."""
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
