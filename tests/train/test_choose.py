@@ -64,7 +64,7 @@ def test_a_tiny_temperature_is_the_most_probable() -> None:
 
 @pytest.mark.parametrize("choice", [Choice(1.0), Choice(2.0, top_k=4), Choice(1.0, top_p=0.8), Choice(0.8, min_p=0.1)])
 def test_what_is_drawn_has_these_probabilities(choice: Choice) -> None:
-    """Pearson's chi-square of 2,000 draws, ten times: its mean is the degrees of freedom f, its variance 2 f."""
+    """Pearson's chi-square, the mean of ten times 2,000 draws: its mean is f, the degrees of freedom."""
     logits = 1.5 * torch.randn(8, generator=torch.Generator().manual_seed(1))
     exact, squares, draws = plain(logits.tolist(), choice), [], 2000
     for seed in range(10):

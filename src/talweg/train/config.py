@@ -45,6 +45,7 @@ class ModelConfig:
     """One decoder-only GPT. A preset is a set of values that lie below those given; talweg is the defaults here."""
 
     preset: Literal["talweg", "nanogpt"] = "talweg"
+    init_from: Path | None = None  # first weights: nanoGPT's ckpt.pt, an HF folder, a checkpoint; it says the rest here
     layers: int = 4
     heads: int = 4
     width: int = 128
@@ -149,9 +150,10 @@ class Config:
     log: LogConfig = field(default_factory=LogConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     source: str = field(default="", compare=False, repr=False)  # the text of the file this came from
+    given: frozenset[str] | None = field(default=None, compare=False, repr=False)  # keys of it; None: it had no file
 
 
-SECTIONS: dict[str, type] = {f.name: f.default_factory for f in fields(Config) if f.name != "source"}  # type: ignore[misc]
+SECTIONS: dict[str, type] = {f.name: f.default_factory for f in fields(Config) if f.compare}  # type: ignore[misc]
 
 
 def known_keys() -> frozenset[str]:
@@ -192,13 +194,14 @@ def build(values: Mapping[str, Any], overrides: Sequence[str] = (), *, where: st
     if any(f"run.{name}" in replaced for name in HORIZONS):  # a new length takes the place of the file's
         given = {key: value for key, value in given.items() if key.removeprefix("run.") not in HORIZONS}
     given.update(replaced)
+    named = frozenset(given)
     given = {**preset(given.get("model.preset", ModelConfig.preset)), **given}
     sections: dict[str, Any] = {}
     for name, section in SECTIONS.items():
         prefix = f"{name}."
         own = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
         sections[name] = section(**own)
-    config = Config(**sections)
+    config = Config(**sections, given=named)
     from talweg.train.validate import validate
 
     validate(config, where)

@@ -16,9 +16,9 @@ from talweg import __version__
 from talweg.errors import InputError
 from talweg.selfcheck import Judgement, SelfCheck
 from talweg.train import checkpoint as checkpoints
-from talweg.train import divergence, hardware
+from talweg.train import details, divergence, hardware
 from talweg.train.config import Config
-from talweg.train.evaluate import bits_per_byte, evaluate
+from talweg.train.evaluate import bits_per_byte, evaluate, mean_loss, token_losses
 from talweg.train.log import Log, Record
 from talweg.train.ranks import leave
 from talweg.train.sinks import TRACKERS, Sinks
@@ -150,7 +150,8 @@ def _evaluation(plan: Plan, training: Training) -> Record:
     hard = plan.config.hardware
     device = hard.device
     precision = lambda: hardware.autocast(device, hard.precision)  # noqa: E731
-    val = evaluate(training.model, plan.val, training.ranks, precision)
+    losses = token_losses(training.model, plan.val, training.ranks, precision)
+    val, counted = mean_loss(losses, plan.val), plan.val.targets >= 0
     train = evaluate(training.model, plan.train, training.ranks, precision)
     training.evaluated = training.step
     record: Record = {
@@ -159,7 +160,11 @@ def _evaluation(plan: Plan, training: Training) -> Record:
         "val_standard_error": val.standard_error,
         "val_bits_per_byte": bits_per_byte(val.value, plan.manifest.val.tokens, plan.manifest.val.bytes),
         "train_eval_loss": train.value,
+        "val_loss_by_position": [bin.nats for bin in details.by_position(losses, counted)],
     }
+    if training.ranks.first:
+        documents = details.by_document(losses, plan.val.document, counted)
+        details.save(plan.folder / "evaluations" / f"step_{training.step:08}.npz", documents)
     if val.clean:
         record["val_loss_clean"] = val.clean.value
         record["val_clean_standard_error"] = val.clean.standard_error
