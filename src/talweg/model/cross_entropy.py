@@ -102,7 +102,7 @@ class _TotalCrossEntropy(torch.autograd.Function):
 
 def _losses_leaving_gradients(logits: Tensor, target: Tensor, cap: float) -> Tensor:
     """The sum of the nats; in the place of the logits (T, V) are left its derivatives by them. target: (T, 1)."""
-    if logits.device.type != "cpu":
+    if logits.device.type != "cpu" or torch.compiler.is_compiling():  # a compiler makes its own loops over rows
         return _derive(logits, target, cap)
     rows = max(CACHED // logits.shape[1], 1)
     total = torch.zeros((), dtype=precise(logits))
@@ -112,7 +112,7 @@ def _losses_leaving_gradients(logits: Tensor, target: Tensor, cap: float) -> Ten
 
 
 def _derive(logits: Tensor, target: Tensor, cap: float) -> Tensor:
-    """On a device that works while Python goes on: nothing here waits for a result."""
+    """On a device that works while Python goes on, or in a compiled graph: nothing here asks for a result."""
     share = _share(logits, cap)
     capped = logits if share is None else share * (2 * cap)
     log_probability = torch.log_softmax(capped, dim=-1, dtype=precise(logits))
