@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from talweg import __version__
 from talweg.cli.data import export, prepare
+from talweg.cli.model import evaluate
 from talweg.errors import InputError
 from talweg.options import REPEATED, nearest, parse, split_overrides
 
@@ -212,7 +213,14 @@ def report(
 
 
 COMMANDS: dict[str, Callable[..., int]] = {
-    command.__name__: command for command in (prepare, export, train, sample, diagnose, explain, report)
+    "prepare": prepare,
+    "export": export,
+    "train": train,
+    "sample": sample,
+    "eval": evaluate,
+    "diagnose": diagnose,
+    "explain": explain,
+    "report": report,
 }
 REPORT_FORMATS = {".html": "html", ".md": "markdown", ".json": "json"}
 
