@@ -97,6 +97,8 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
     training = fresh(config, ranks, initial.weights)
     if saved:
         notes += restore(plan, training, saved)
+    elif initial.record:
+        notes.append(f"begins with the weights of {initial.record['source']}")
     try:
         if ranks.first:
             _write_folder(plan, given)
