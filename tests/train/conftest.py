@@ -63,6 +63,8 @@ def configured(data: Path, tmp_path: Path) -> Callable[..., Config]:
             "model.context": 32,
             "model.dropout": 0.1,
             "batch.tokens_per_step": 256,
+            "optimizer.name": "adamw",
+            "optimizer.peak_lr": 3e-3,
             "evaluation.every": 4,
             "hardware.device": "cpu",
             "hardware.precision": "fp32",
