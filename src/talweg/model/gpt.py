@@ -18,13 +18,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from talweg.model import kernels
+from talweg.model import cross_entropy, kernels
 from talweg.model.shape import Activation, Shape
+
+if TYPE_CHECKING:
+    from talweg.model.inference import Cache
 
 INITIAL_SD = 0.02  # GPT-2
 
@@ -54,6 +58,7 @@ class Beside:
     allowed: Tensor | None = None  # (B, 1, S, S) which positions (the last axis) each may see; None: all before it
     embedding: Tensor | None = None  # (B, S, D) for the shortcut
     values: Tensor | None = None  # (B, S, G, K) of the first block, for the value residual
+    cache: "Cache | None" = None  # keys and values of the tokens before these
 
 
 class GPT(nn.Module):
@@ -65,31 +70,35 @@ class GPT(nn.Module):
         self.embedding = nn.Embedding(shape.vocabulary_size, shape.width)
         self.positions = nn.Embedding(shape.context, shape.width) if shape.positions == "learned" else None
         self.dropout = nn.Dropout(shape.dropout)
-        self.blocks = nn.ModuleList(Block(shape, first=layer == 0) for layer in range(shape.layers))
+        self.blocks = nn.ModuleList(Block(shape, layer) for layer in range(shape.layers))
         self.norm = _norm(shape)
         self.head = nn.Linear(shape.width, shape.vocabulary_size, bias=False)
         if shape.tied_head:
             self.head.weight = self.embedding.weight
+        self.watch_logits = False
+        self.max_logit: Tensor | None = None
         self._initialise()
 
-    def features(self, tokens: Tensor, document: Tensor | None = None) -> Tensor:
+    def features(self, tokens: Tensor, document: Tensor | None = None, cache: "Cache | None" = None) -> Tensor:
         """tokens (B, S) -> what the head reads (B, S, D).
 
         document: (B, S) the document of each position's target: a position sees only those of its own, so that the
         separator before a document is its beginning. None: the tokens are one document.
+        cache: what was read before these tokens, in place of `document`; whoever gives it counts them afterwards.
         """
         x = self.embedding(tokens)
         if self.positions is not None:
-            x = x + self.positions.weight[: tokens.shape[1]]
-        x = self.dropout(x.to(kernels.compute_dtype(x)))  # the residual stream: a cast at every norm costs 8 % more
-        beside = Beside(None if document is None else kernels.same_document(document), x)
+            before = 0 if cache is None else cache.length
+            x = x + self.positions.weight[before : before + tokens.shape[1]]
+        x = self.dropout(x.to(kernels.compute_dtype(x)))  # the stream: a cast at every norm costs 8 % more
+        beside = Beside(None if document is None else kernels.same_document(document), x, cache=cache)
         for block in self.blocks:
             x = block(x, beside)
         return self.norm(x)  # type: ignore[no-any-return]
 
     def logits(self, features: Tensor) -> Tensor:
         """(..., D) -> (..., V)."""
-        return kernels.softcap(self.head(features), self.shape.logit_softcap)
+        return cross_entropy.softcap(self.head(features), self.shape.logit_softcap)
 
     def forward(self, tokens: Tensor, document: Tensor | None = None) -> Tensor:
         """tokens (B, S) -> logits (B, S, V)."""
@@ -97,14 +106,26 @@ class GPT(nn.Module):
 
     def losses(self, tokens: Tensor, targets: Tensor, document: Tensor | None = None) -> Tensor:
         """tokens, targets (B, S) -> nats of each token (B, S), in fp32; 0 where the target is negative."""
-        logits = self(tokens, document).float()
-        flat = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction="none")
-        return flat.view_as(targets)
+        features = self.features(tokens, document).flatten(0, 1)
+        losses = cross_entropy.token_losses(features, self.head.weight, targets.flatten(), self.shape.logit_softcap)
+        return losses.view_as(targets)
 
     def total_loss(self, tokens: Tensor, targets: Tensor, document: Tensor | None = None) -> Tensor:
-        """tokens, targets (B, S) -> the sum of the nats of all tokens, for training. Targets are not negative."""
+        """tokens, targets (B, S) -> the sum of the nats of all tokens, for training. Targets are not negative.
+
+        Where `watch_logits` is set, `max_logit` becomes the largest |logit| before the cap, of all passes since it was
+        None.
+        """
         features = self.features(tokens, document).flatten(0, 1)
-        return kernels.total_cross_entropy(features, self.head.weight, targets.flatten(), self.shape.logit_softcap)
+        if self.watch_logits and self.max_logit is None:
+            self.max_logit = torch.zeros((), device=features.device)
+        return cross_entropy.total_cross_entropy(
+            features,
+            self.head.weight,
+            targets.flatten(),
+            self.shape.logit_softcap,
+            self.max_logit if self.watch_logits else None,
+        )
 
     def num_parameters(self) -> int:
         """All weights, a tied head once, without position embeddings."""
@@ -130,13 +151,13 @@ class GPT(nn.Module):
 class Block(nn.Module):
     """Attention and feed-forward, each reading a norm of the residual stream and adding to it."""
 
-    def __init__(self, shape: Shape, *, first: bool = False) -> None:
+    def __init__(self, shape: Shape, layer: int = 0) -> None:
         super().__init__()
         self.x0_mix = None  # the first block's stream is the embedding
-        if shape.x0_shortcut and not first:
+        if shape.x0_shortcut and layer > 0:
             self.x0_mix = nn.Parameter(torch.tensor([1.0, 0.0]))
         self.attention_norm = _norm(shape)
-        self.attention = Attention(shape, first=first)
+        self.attention = Attention(shape, layer)
         self.feed_forward_norm = _norm(shape)
         self.feed_forward = FeedForward(shape)
 
@@ -152,15 +173,15 @@ class Block(nn.Module):
 class Attention(nn.Module):
     """Causal self-attention; H / G heads of queries share one of keys and values (Ainslie et al. 2023)."""
 
-    def __init__(self, shape: Shape, *, first: bool = False) -> None:
+    def __init__(self, shape: Shape, layer: int = 0) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape, self.layer = shape, layer
         rows = (shape.heads + 2 * shape.groups) * shape.head_width  # queries, keys, values
         self.qkv = nn.Linear(shape.width, rows, bias=shape.bias)
         self.out = nn.Linear(shape.width, shape.width, bias=shape.bias)
         self.dropout = nn.Dropout(shape.dropout)
         self.value_mix = None
-        if shape.value_residual and not first:
+        if shape.value_residual and layer > 0:
             self.value_mix = nn.Parameter(torch.tensor([0.5, 0.5]))
         if shape.positions == "rope":
             turn = rotation(shape.context, shape.head_width, shape.rope_base)
@@ -171,7 +192,8 @@ class Attention(nn.Module):
         H, G, K = self.shape.heads, self.shape.groups, self.shape.head_width
         qk, v = torch.split(self.qkv(x).view(B, S, H + 2 * G, K), [H + G, G], dim=2)
         if self.shape.positions == "rope":
-            turn: Tensor = self.turn[:S]  # type: ignore[index]
+            before = 0 if beside.cache is None else beside.cache.length
+            turn: Tensor = self.turn[before : before + S]  # type: ignore[index]
             qk = kernels.normed_rotated(qk, turn, normed=self.shape.qk_norm, epsilon=self.shape.epsilon)
         elif self.shape.qk_norm:
             qk = kernels.rms_norm(qk, epsilon=self.shape.epsilon)
@@ -181,7 +203,11 @@ class Attention(nn.Module):
             beside.values = v
         q, k = torch.split(qk.transpose(1, 2), [H, G], dim=1)
         v = v.transpose(1, 2)  # q (B, H, S, K); k, v (B, G, S, K)
-        y = kernels.causal_attention(q, k, v, self.shape.dropout if self.training else 0.0, beside.allowed)
+        if beside.cache is not None:
+            k, v = beside.cache.extend(self.layer, k, v)
+            y = kernels.continued_attention(q, k, v)
+        else:
+            y = kernels.causal_attention(q, k, v, self.shape.dropout if self.training else 0.0, beside.allowed)
         return self.dropout(self.out(y.transpose(1, 2).reshape(B, S, D)))  # type: ignore[no-any-return]
 
 

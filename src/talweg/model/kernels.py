@@ -1,7 +1,8 @@
 """Operations whose gradient is written out, because composed ones spend most of a small model's step on the CPU.
 
 Each equals the plain formula in its docstring (tests/model/test_kernels.py); what they save is passes over memory.
-Axes: T tokens, D width, V vocabulary, B batch, S position, H heads, K width of one head.
+Axes: D width, F width within the feed-forward, B batch, S position, H heads of queries, G of keys and values,
+K width of one head.
 """
 
 from typing import Any
@@ -12,8 +13,6 @@ from torch.nn import functional
 
 EPSILON = 1e-6  # under the root of a mean square
 LONGEST_PLAIN = 512  # positions up to which plain attention in bf16 is the faster one on a CPU with matrix units
-SMALLEST = 1e-30  # probability whose logarithm in fp32 is still exact
-CHUNK = 2**19  # logits that are turned into probabilities at a time: 2 MB, the second-level cache of one core
 
 
 def rms_norm(x: Tensor, gain: Tensor | None = None, epsilon: float = EPSILON) -> Tensor:
@@ -38,29 +37,15 @@ def mix(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
     return _Mix.apply(x, y, weights)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def softcap(logits: Tensor, cap: float) -> Tensor:
-    """cap tanh(logits / cap), so that none is larger than the cap (Gemma team 2024); 0 leaves them as they are."""
-    return cap * torch.tanh(logits / cap) if cap else logits
-
-
-def total_cross_entropy(features: Tensor, weight: Tensor, targets: Tensor, cap: float = 0.0) -> Tensor:
-    """Sum over tokens of -log softmax(logits)[target], logits = softcap(features @ weight^T, cap).
-
-    (T, D), (V, D), (T,) -> ().
-
-    The probabilities are computed in fp32, and kept for the gradient in the dtype of the products.
-    """
-    if features.device.type != "cpu":  # with its own fused kernels; the loop below would wait for every part
-        logits = softcap(functional.linear(features, weight).float(), cap)
-        return functional.cross_entropy(logits, targets, reduction="sum")
-    dtype = compute_dtype(features)
-    return _TotalCrossEntropy.apply(features.to(dtype), weight.to(dtype), targets, cap)  # type: ignore[no-any-return, no-untyped-call]
-
-
 def compute_dtype(x: Tensor) -> torch.dtype:
     """The dtype of matrix products now: autocast's where it is on, else that of x."""
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+
+
+def precise(x: Tensor) -> torch.dtype:
+    """The dtype of sums over many numbers: fp32, or fp64 where all is in fp64, as in the check of a gradient."""
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
 class _RmsNorm(torch.autograd.Function):
@@ -100,8 +85,8 @@ class _RmsNormGain(torch.autograd.Function):
 
 
 def inverse_rms(x: Tensor, epsilon: float = EPSILON) -> Tensor:
-    """1 / sqrt(mean(x^2) + epsilon) over the last axis, kept as an axis, in fp32."""
-    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    """1 / sqrt(mean(x^2) + epsilon) over the last axis, kept as an axis, at least in fp32."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=precise(x))
     return torch.rsqrt(norm.square_().div_(x.shape[-1]).add_(epsilon))
 
 
@@ -155,35 +140,6 @@ class _Mix(torch.autograd.Function):
         return g * a, g * b, torch.stack(products)
 
 
-class _TotalCrossEntropy(torch.autograd.Function):
-    """d loss / d logits = softmax - one-hot; it takes the place of the logits, so they are held once."""
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, weight: Tensor, targets: Tensor, cap: float) -> Tensor:
-        logits = features @ weight.t()  # (T, V)
-        total = torch.zeros((), device=features.device)
-        rows = max(CHUNK // weight.shape[0], 1)
-        for part, target in zip(torch.split(logits, rows), torch.split(targets[:, None], rows), strict=True):
-            bent = part.div(cap).tanh_() if cap else None
-            part_logits = part if bent is None else bent * cap
-            probability = torch.softmax(part_logits, dim=-1, dtype=torch.float32)
-            right = probability.gather(1, target)
-            if float(right.min()) > SMALLEST:
-                total -= right.log().sum()
-            else:  # too small for fp32 to hold: only its logarithm can be computed
-                total -= torch.log_softmax(part_logits, dim=-1, dtype=torch.float32).gather(1, target).sum()
-            gradient = probability.scatter_(1, target, right - 1)
-            part.copy_(gradient if bent is None else torch.addcmul(gradient, gradient, bent.square_(), value=-1))
-        ctx.save_for_backward(features, weight, logits)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        features, weight, gradient = ctx.saved_tensors
-        scale = gradients[0]
-        return (gradient @ weight).mul_(scale), (gradient.t() @ features).mul_(scale), None, None
-
-
 class _NormedRotated(torch.autograd.Function):
     """One head's queries or keys: y = R r x, R the rotation by position, r as in _RmsNorm.
 
@@ -192,7 +148,7 @@ class _NormedRotated(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, turn: Tensor, normed: bool, epsilon: float) -> Tensor:
-        y = x.float()
+        y = x.to(precise(x))
         r = inverse_rms(y, epsilon) if normed else None
         y = y * r if r is not None else y.clone() if y is x else y
         _as_pairs(y).mul_(turn)
@@ -203,11 +159,11 @@ class _NormedRotated(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (g,), (y, r, turn) = gradients, ctx.saved_tensors
-        dtype, g = g.dtype, g.float().contiguous()
+        dtype, g = g.dtype, g.to(precise(g)).contiguous()
         if r is not None:
             along = (g * y).mean(-1, keepdim=True)
-            g = torch.addcmul(g, y.float(), along, value=-1)
-        elif dtype == torch.float32:
+            g = torch.addcmul(g, y.to(g.dtype), along, value=-1)
+        elif dtype == g.dtype:
             g = g.clone()
         _as_pairs(g).mul_(turn.conj())
         return (g.mul_(r) if r is not None else g).to(dtype), None, None, None
@@ -248,6 +204,15 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float, allowed: T
         return _plain_attention(q, k, v, dropout, allowed)
     return functional.scaled_dot_product_attention(
         q, k, v, allowed, dropout, is_causal=allowed is None, enable_gqa=k.shape[1] != q.shape[1]
+    )
+
+
+def continued_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """As above for the last S of N positions: q (B, H, S, K), k and v (B, G, N, K). Without gradients or dropout."""
+    S, N = q.shape[2], k.shape[2]
+    mask = None if S in (1, N) else torch.ones(S, N, dtype=torch.bool, device=q.device).tril_(N - S)
+    return functional.scaled_dot_product_attention(
+        q, k, v, mask, is_causal=1 < S == N, enable_gqa=k.shape[1] != q.shape[1]
     )
 
 

@@ -30,6 +30,7 @@ class RunConfig:
     tokens: float | None = None  # rounded down to whole steps
     epochs: float | None = None  # passes over the training tokens
     minutes: float | None = None  # wall time; the steps are set by a measurement at the start
+    on_divergence: Literal["stop", "rollback", "continue"] = "stop"  # also where a number is not finite
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class ModelConfig:
     """One decoder-only GPT. A preset is a set of values that lie below those given; talweg is the defaults here."""
 
     preset: Literal["talweg", "nanogpt"] = "talweg"
+    init_from: Path | None = None  # first weights: nanoGPT's ckpt.pt, an HF folder, a checkpoint; it says the rest here
     layers: int = 4
     heads: int = 4
     width: int = 128
@@ -104,12 +106,24 @@ class ScheduleConfig:
 class EvaluationConfig:
     every: int | None = None  # steps; None: about 30 evaluations a run
     tokens: int | None = None  # None: the whole validation set
+    diagnose: bool = True  # ask the causes too, and tell in one line when a verdict changes
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
     every: int | None = None  # steps; None: at each evaluation
     keep: int = 2
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """Trackers that get a copy of log.jsonl; none can stop or slow the run."""
+
+    tensorboard: bool = False
+    wandb: bool = False  # without a network: WANDB_MODE=offline
+    mlflow: bool = False  # to MLFLOW_TRACKING_URI, else to a folder beside the runs
+    trackio: bool = False
+    project: str = "talweg"  # the name under which they gather runs
 
 
 @dataclass(frozen=True)
@@ -133,11 +147,13 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    log: LogConfig = field(default_factory=LogConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     source: str = field(default="", compare=False, repr=False)  # the text of the file this came from
+    given: frozenset[str] | None = field(default=None, compare=False, repr=False)  # keys of it; None: it had no file
 
 
-SECTIONS: dict[str, type] = {f.name: f.default_factory for f in fields(Config) if f.name != "source"}  # type: ignore[misc]
+SECTIONS: dict[str, type] = {f.name: f.default_factory for f in fields(Config) if f.compare}  # type: ignore[misc]
 
 
 def known_keys() -> frozenset[str]:
@@ -178,13 +194,14 @@ def build(values: Mapping[str, Any], overrides: Sequence[str] = (), *, where: st
     if any(f"run.{name}" in replaced for name in HORIZONS):  # a new length takes the place of the file's
         given = {key: value for key, value in given.items() if key.removeprefix("run.") not in HORIZONS}
     given.update(replaced)
+    named = frozenset(given)
     given = {**preset(given.get("model.preset", ModelConfig.preset)), **given}
     sections: dict[str, Any] = {}
     for name, section in SECTIONS.items():
         prefix = f"{name}."
         own = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
         sections[name] = section(**own)
-    config = Config(**sections)
+    config = Config(**sections, given=named)
     from talweg.train.validate import validate
 
     validate(config, where)

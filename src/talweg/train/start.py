@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from talweg.schedule import Schedule
 from talweg.train import checkpoint as checkpoints
 from talweg.train import evaluate, hardware, optimizer
 from talweg.train.config import Config, items
+from talweg.train.exchange.initial import adopt
+from talweg.train.exchange.pairs import fill
 from talweg.train.loss_scale import LossScale
 from talweg.train.ranks import Ranks, join
 from talweg.train.resolve import Resolved, resolve, to_toml
@@ -42,6 +44,7 @@ class Plan:
     windows: Windows
     val: evaluate.Text
     train: evaluate.Text  # a fixed slice of the training text, as large as `val`
+    initial: Mapping[str, str] | None = None  # where the first weights came from: source, sha256; None: random ones
 
     @property
     def config(self) -> Config:
@@ -69,6 +72,7 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
     saved = checkpoints.newest(folder, notes.append)
     earlier = saved.state["config"] if saved else None
     split = open_split(config.data.path, "train")
+    config, initial = adopt(config, manifest, saved.state if saved else None)
     windows = Windows(split, config.model.context, config.run.seed)
     resolved = resolve(
         config,
@@ -77,21 +81,22 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
         seconds_per_step=lambda partial: ranks.agreed(seconds_per_step(partial, windows)),
         earlier=earlier,
     )
+    resolved = replace(resolved, reasons={**resolved.reasons, **initial.reasons})
     config = resolved.config
     assert config.evaluation.tokens is not None
     assert config.data.path is not None
     hardware.prepare(config.hardware.threads or 1)
     val = evaluate.text(open_split(config.data.path, "val"), config.model.context, config.evaluation.tokens)
     train = evaluate.text(split, config.model.context, val.num_tokens)
-    plan = Plan(folder, resolved, manifest, windows, val, train)
+    plan = Plan(folder, resolved, manifest, windows, val, train, initial.record)
     if plan.sequences_per_step < ranks.world:
         raise InputError(
             f"batch.tokens_per_step = {config.batch.tokens_per_step} is {plan.sequences_per_step} sequences of "
             f"{config.model.context}, too few for {ranks.world} ranks; raise it, or start fewer"
         )
-    training = fresh(config, ranks)
+    training = fresh(config, ranks, initial.weights)
     if saved:
-        notes += _restore(plan, training, saved)
+        notes += restore(plan, training, saved)
     try:
         if ranks.first:
             _write_folder(plan, given)
@@ -113,14 +118,16 @@ class _Objective(nn.Module):
         return self.model.total_loss(*tensors)
 
 
-def fresh(config: Config, ranks: Ranks | None = None) -> Training:
+def fresh(config: Config, ranks: Ranks | None = None, weights: Mapping[str, Tensor] | None = None) -> Training:
     """A new model and optimizer; the random numbers of initialisation and dropout start from the seed.
 
-    ranks: those that train together; None: this process alone.
+    ranks: those that train together; None: this process alone. weights: in place of random ones.
     """
     ranks = ranks or Ranks(device=config.hardware.device)
     torch.manual_seed(config.run.seed)
     model = GPT(shape(config)).to(ranks.device)
+    if weights is not None:
+        fill(model, weights)
     objective: Callable[..., Tensor] = model.total_loss
     if ranks.world > 1:
         objective = nn.parallel.DistributedDataParallel(_Objective(model), gradient_as_bucket_view=False)
@@ -161,11 +168,14 @@ def snapshot(plan: Plan, training: Training, log_bytes: int) -> checkpoints.Chec
         "cursor": training.cursor,
         "evaluated": training.evaluated,
         "log_bytes": log_bytes,
+        "rollbacks": training.rollbacks,
+        "rate_factor": training.rate_factor,
         "loss_scale": asdict(training.loss_scale) if training.loss_scale else None,
         "tokenizer_sha256": plan.manifest.tokenizer.sha256,
         "train_tokens": plan.manifest.train.tokens,
         "train_sha256": _train_sha256(plan.manifest),
         "parent": None,
+        "initial": dict(plan.initial) if plan.initial else None,
         "schedule": asdict(plan.schedule),
         "config": {key: str(value) if isinstance(value, Path) else value for key, value in items(plan.config).items()},
     }
@@ -194,6 +204,7 @@ def facts(plan: Plan, model: GPT) -> dict[str, Any]:
         **{name: getattr(config.optimizer, name) for name in ("beta1", "beta2", "weight_decay", "grad_clip")},
         "precision": config.hardware.precision,
         "seed": config.run.seed,
+        "initialised_from": plan.initial["source"] if plan.initial else None,
         "eval_windows": len(plan.val.inputs),
         "eval_is_fixed": True,
         "dataset": str(config.data.path),
@@ -224,7 +235,7 @@ def _text_facts(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> list[str]:
+def restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> list[str]:
     """Load the checkpoint into `training`; the notes say what has changed since."""
     state, now = saved.state, items(plan.config)
     changed = {
@@ -260,6 +271,7 @@ def _restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> l
     for name in ("step", "cursor", "tokens", "evaluated", "log_bytes"):
         setattr(training, name, state[name])
     training.saved = training.step
+    training.rollbacks, training.rate_factor = state.get("rollbacks", 0), state.get("rate_factor", 1.0)
     if training.loss_scale is not None and state.get("loss_scale"):
         training.loss_scale = LossScale(**state["loss_scale"])
     note = f"goes on from step {training.step}"

@@ -63,7 +63,8 @@ def validate(config: Config, where: str = "configuration") -> None:
         if key in SHARES and not 0 <= value <= 1:
             raise InputError(f"{where}: {key} = {value}: needed a share from 0 to 1")
     _horizon(config, where)
-    _model(config, where)
+    if config.model.init_from is None:  # else its file says the rest, and `check_model` follows when it is read
+        check_model(config, where)
     if config.schedule.min_lr > config.optimizer.peak_lr:
         raise InputError(
             f"{where}: schedule.min_lr = {config.schedule.min_lr} is above "
@@ -83,7 +84,8 @@ def _horizon(config: Config, where: str) -> None:
         raise InputError(f"{where}: the length of the run is given more than once ({found}); keep one of {names}")
 
 
-def _model(config: Config, where: str) -> None:
+def check_model(config: Config, where: str = "configuration") -> None:
+    """The sizes of the model must go together, and with the batch."""
     model, batch = config.model, config.batch
     if model.width % model.heads:
         raise InputError(f"{where}: model.width = {model.width} is not a multiple of model.heads = {model.heads}")
