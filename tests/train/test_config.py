@@ -43,7 +43,10 @@ def written(folder: Path, text: str) -> Path:
         ("[run]\nsteps = 5\n[model]\ndropout = 1.0", "model.dropout = 1.0: needed 0 or more and less than 1"),
         ("[run]\nsteps = 0", "run.steps = 0: needed at least 1"),
         ("[run]\nepochs = nan", "run.epochs = nan is not a finite number"),
-        ("[run]\nsteps = 5\n[schedule]\nmin_lr = 1.0", "schedule.min_lr = 1.0 is above optimizer.peak_lr = 0.003"),
+        (
+            "[run]\nsteps = 5\n[schedule]\nmin_lr = 1.0\n[optimizer]\npeak_lr = 3e-3",
+            "schedule.min_lr = 1.0 is above optimizer.peak_lr = 0.003; lower it",
+        ),
         ("[run]\nsteps = 5\n[schedule]\nwarmup_steps = 6", "6 steps of warm-up do not fit into 5 steps"),
         (
             "[run]\nsteps = 100\n[schedule]\nkind = 'wsd'\nwarmup_steps = 60\ndecay_share = 0.5",

@@ -168,7 +168,7 @@ def test_a_complete_run_says_so_and_does_nothing(configured: Make) -> None:
 
 
 def test_a_run_goes_on_with_a_changed_setting_and_says_which(configured: Make) -> None:
-    run_until(configured(run__name="a"), 5)
+    run_until(configured(run__name="a", optimizer__peak_lr=3e-3), 5)
     records = list(train(configured(run__name="a", optimizer__peak_lr=1e-3)))
     assert records[1]["note"] == "goes on from step 5, with optimizer.peak_lr 0.003 -> 0.001"
 

@@ -91,6 +91,7 @@ class _TotalCrossEntropy(torch.autograd.Function):
                 torch.mm(logits, matrix, out=d_features[first : first + rows])
                 product = logits.t() @ part
                 d_weight = product.to(weight.dtype) if d_weight is None else d_weight.add_(product)
+                del product  # before the next one is made: it is as large as the head
         ctx.save_for_backward(d_features, d_weight)
         return total
 

@@ -124,7 +124,7 @@ def _update(plan: Plan, training: Training) -> tuple[Record, str]:
         "grad_norm": update.grad_norm,
         "tokens": tokens,
         "seconds_per_step": (seconds := time.perf_counter() - begin),
-        "tokens_per_second": plan.config.batch.tokens_per_step / seconds,
+        "tokens_per_second": plan.config.tokens_per_step / seconds,
         **_details(training, gradients, update),
     }
     return record, "" if update.taken else not_finite(record)

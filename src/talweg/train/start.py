@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,18 +16,19 @@ from talweg import __version__
 from talweg.corpus import manifest as manifests
 from talweg.corpus.manifest import Manifest
 from talweg.corpus.shards import open_split
-from talweg.corpus.windows import ORDER, Windows
+from talweg.corpus.windows import ORDER, Batch, Windows
 from talweg.errors import InputError
 from talweg.files import write_text
 from talweg.model.gpt import GPT
 from talweg.model.shape import Shape, begun_with, from_values
 from talweg.schedule import Schedule
 from talweg.train import checkpoint as checkpoints
-from talweg.train import evaluate, hardware, optimizer
-from talweg.train.config import Config, items
+from talweg.train import evaluate, hardware, optimizers
+from talweg.train.config import Config, items, with_values
 from talweg.train.exchange.initial import adopt
 from talweg.train.exchange.pairs import fill
 from talweg.train.loss_scale import LossScale
+from talweg.train.micro_batch import out_of_memory
 from talweg.train.ranks import Ranks, join
 from talweg.train.resolve import Resolved, resolve, to_toml
 from talweg.train.update import Training, accumulate, apply
@@ -56,7 +58,7 @@ class Plan:
 
     @property
     def sequences_per_step(self) -> int:
-        return self.config.batch.tokens_per_step // self.config.model.context
+        return self.config.tokens_per_step // self.config.model.context
 
 
 def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
@@ -79,6 +81,8 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
         manifest,
         machine,
         seconds_per_step=lambda partial: ranks.agreed(seconds_per_step(partial, windows)),
+        fits=fits,
+        ranks=ranks.world,
         earlier=earlier,
     )
     resolved = replace(resolved, reasons={**resolved.reasons, **initial.reasons})
@@ -91,10 +95,10 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
     plan = Plan(folder, resolved, manifest, windows, val, train, initial.record)
     if plan.sequences_per_step < ranks.world:
         raise InputError(
-            f"batch.tokens_per_step = {config.batch.tokens_per_step} is {plan.sequences_per_step} sequences of "
+            f"batch.tokens_per_step = {config.tokens_per_step} is {plan.sequences_per_step} sequences of "
             f"{config.model.context}, too few for {ranks.world} ranks; raise it, or start fewer"
         )
-    training = fresh(config, ranks, initial.weights)
+    training = fresh(config, ranks, initial.weights, notes.append)
     if saved:
         notes += restore(plan, training, saved)
     try:
@@ -110,35 +114,70 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
 class _Objective(nn.Module):
     """The training loss as a forward pass, which is what DistributedDataParallel watches."""
 
-    def __init__(self, model: GPT) -> None:
+    def __init__(self, model: GPT, total_loss: Callable[..., Tensor]) -> None:
         super().__init__()
         self.model = model
+        self.total_loss = total_loss
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        return self.model.total_loss(*tensors)
+        return self.total_loss(*tensors)
 
 
-def fresh(config: Config, ranks: Ranks | None = None, weights: Mapping[str, Tensor] | None = None) -> Training:
+def fresh(
+    config: Config,
+    ranks: Ranks | None = None,
+    weights: Mapping[str, Tensor] | None = None,
+    tell: Callable[[str], None] = lambda note: None,
+) -> Training:
     """A new model and optimizer; the random numbers of initialisation and dropout start from the seed.
 
-    ranks: those that train together; None: this process alone. weights: in place of random ones.
+    ranks: those that train together; None: this process alone. weights: in place of random ones. tell: gets a line
+    where the model is not compiled.
     """
     ranks = ranks or Ranks(device=config.hardware.device)
     torch.manual_seed(config.run.seed)
     model = GPT(shape(config)).to(ranks.device)
     if weights is not None:
         fill(model, weights)
-    objective: Callable[..., Tensor] = model.total_loss
+    objective = hardware.compiled(model.total_loss, config, tell)
     if ranks.world > 1:
-        objective = nn.parallel.DistributedDataParallel(_Objective(model), gradient_as_bucket_view=False)
+        objective = nn.parallel.DistributedDataParallel(_Objective(model, objective), gradient_as_bucket_view=False)
         torch.manual_seed(config.run.seed + ranks.rank)  # dropout differs between ranks
     scale = LossScale() if config.hardware.precision == "fp16" else None
-    return Training(model, optimizer.build(model, config.optimizer), objective, ranks, scale)
+    return Training(model, optimizers.build(model, config), objective, ranks, scale)
 
 
 def shape(config: Config) -> Shape:
     """The model's own description of what the configuration asks for."""
     return from_values(items(config))
+
+
+def fits(config: Config) -> bool:
+    """Whether two micro-batches and their update fit into the memory of the device, tried on a model thrown away."""
+    parts = min(2 * (config.batch.micro_batch or 1), config.sequences_per_step)
+    changed = {"batch.tokens_per_step": parts * config.model.context, "hardware.compile": "off"}
+    config = with_values(config, changed)
+    try:
+        training = fresh(config)
+        apply(training, config, 0.0, accumulate(training, config, _Zeros(config.model.context)))
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        return False
+    finally:
+        hardware.give_back(config.hardware.device)
+    return True
+
+
+@dataclass(frozen=True)
+class _Zeros:
+    """A text of token 0 only."""
+
+    context: int
+
+    def batch(self, first: int, count: int) -> Batch:
+        zeros = np.zeros((count, self.context), dtype=np.int64)
+        return Batch(zeros, zeros, zeros)
 
 
 def seconds_per_step(config: Config, windows: Windows) -> float:
@@ -156,7 +195,7 @@ def seconds_per_step(config: Config, windows: Windows) -> float:
 def snapshot(plan: Plan, training: Training, log_bytes: int) -> checkpoints.Checkpoint:
     """Everything that is needed to go on exactly."""
     model = {name: parameter.detach().contiguous() for name, parameter in training.model.named_parameters()}
-    moments = optimizer.state_tensors(training.model, training.optimizer)
+    moments = optimizers.state_tensors(training.model, training.optimizer)
     moments["random/cpu"] = torch.get_rng_state()
     if plan.config.hardware.device == "cuda":
         moments["random/cuda"] = torch.cuda.get_rng_state()
@@ -190,7 +229,7 @@ def facts(plan: Plan, model: GPT) -> dict[str, Any]:
         **{name: getattr(config.model, name) for name in ("layers", "heads", "width", "context", "vocabulary_size")},
         "dropout": config.model.dropout,
         "bias": config.model.bias,
-        "tokens_per_step": config.batch.tokens_per_step,
+        "tokens_per_step": config.tokens_per_step,
         "micro_batch": config.batch.micro_batch,
         "accumulation": -(-plan.sequences_per_step // (config.batch.micro_batch or 1)),
         "planned_steps": plan.resolved.steps,
@@ -264,7 +303,7 @@ def restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> li
     with torch.no_grad():
         for name, parameter in training.model.named_parameters():
             parameter.copy_(saved.model[name])
-    optimizer.restore(training.model, training.optimizer, saved.optimizer)
+    optimizers.restore(training.model, training.optimizer, saved.optimizer)
     torch.set_rng_state(saved.optimizer["random/cpu"])
     if plan.config.hardware.device == "cuda" and "random/cuda" in saved.optimizer:
         torch.cuda.set_rng_state(saved.optimizer["random/cuda"])

@@ -5,17 +5,24 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from talweg.corpus.windows import Windows, rank_slice
+from talweg.corpus.windows import Batch, rank_slice
 from talweg.model.gpt import GPT
-from talweg.train import hardware, optimizer
+from talweg.train import hardware, optimizers
 from talweg.train.config import Config
 from talweg.train.loss_scale import LossScale
 from talweg.train.ranks import Ranks
+
+
+class Batches(Protocol):
+    """What training asks of a text, as `corpus.windows.Windows` answers it."""
+
+    def batch(self, first: int, count: int) -> Batch: ...
+
 
 ROUNDING = 1e-6  # added to a norm that is divided by, as torch does
 
@@ -63,9 +70,9 @@ class Update:
     taken: bool  # False: a number was not finite; weights and place in the data are as they were
 
 
-def accumulate(training: Training, config: Config, windows: Windows) -> Gradients:
+def accumulate(training: Training, config: Config, windows: Batches) -> Gradients:
     """Gradients of the mean loss over all tokens of the update, in micro-batches, each rank its share of them."""
-    ranks, total = training.ranks, config.batch.tokens_per_step
+    ranks, total = training.ranks, config.tokens_per_step
     first, count = rank_slice(training.cursor, total // config.model.context, ranks.rank, ranks.world)
     began = time.perf_counter()
     batch = windows.batch(first, count)
@@ -107,12 +114,12 @@ def apply(training: Training, config: Config, rate: float, gradients: Gradients)
     if taken:
         if clip_scale != scale:
             torch._foreach_mul_(grads, clip_scale / scale)
-        optimizer.set_learning_rate(training.optimizer, rate)
+        optimizers.set_learning_rate(training.optimizer, rate)
         training.optimizer.step()
         training.step += 1
         training.skipped_in_a_row = 0
-        training.cursor += config.batch.tokens_per_step // config.model.context
-        training.tokens += config.batch.tokens_per_step
+        training.cursor += config.tokens_per_step // config.model.context
+        training.tokens += config.tokens_per_step
         if training.loss_scale is not None:
             training.loss_scale.succeeded()
     training.optimizer.zero_grad(set_to_none=True)

@@ -23,24 +23,27 @@ AT_LEAST_ONE = (
     "hardware.threads",
 )
 POSITIVE = (
-    "run.tokens",
-    "run.epochs",
-    "run.minutes",
-    "model.norm_epsilon",
-    "model.rope_base",
-    "optimizer.peak_lr",
-    "optimizer.epsilon",
-    "schedule.end_share",
+    *("run.tokens", "run.epochs", "run.minutes", "model.norm_epsilon", "model.rope_base"),
+    *("optimizer.peak_lr", "optimizer.epsilon", "schedule.end_share"),
+    *("optimizer.embedding_lr_factor", "optimizer.head_lr_factor"),
+    *("optimizer.vector_lr_factor", "optimizer.scalar_lr_factor"),
 )
 NOT_NEGATIVE = (
     "run.seed",
     "model.logit_softcap",
+    "optimizer.base_width",
     "schedule.min_lr",
     "schedule.warmup_steps",
     "optimizer.weight_decay",
     "optimizer.grad_clip",
 )
-BELOW_ONE = ("model.dropout", "optimizer.beta1", "optimizer.beta2")
+BELOW_ONE = (
+    "model.dropout",
+    "optimizer.beta1",
+    "optimizer.beta2",
+    "optimizer.muon_momentum",
+    "optimizer.average_decay",
+)
 SHARES = ("schedule.decay_share", "schedule.end_share")
 
 
@@ -65,11 +68,7 @@ def validate(config: Config, where: str = "configuration") -> None:
     _horizon(config, where)
     if config.model.init_from is None:  # else its file says the rest, and `check_model` follows when it is read
         check_model(config, where)
-    if config.schedule.min_lr > config.optimizer.peak_lr:
-        raise InputError(
-            f"{where}: schedule.min_lr = {config.schedule.min_lr} is above "
-            f"optimizer.peak_lr = {config.optimizer.peak_lr}"
-        )
+    check_rates(config, where)
     if config.run.steps is not None:
         check_schedule(config, config.run.steps, where)
 
@@ -98,11 +97,20 @@ def check_model(config: Config, where: str = "configuration") -> None:
         raise InputError(
             f"{where}: rope needs an even width per head; model.width / model.heads = {model.width // model.heads}"
         )
-    if batch.tokens_per_step % model.context:
+    if batch.tokens_per_step is not None and batch.tokens_per_step % model.context:
         nearest = max(round(batch.tokens_per_step / model.context), 1) * model.context
         raise InputError(
             f"{where}: batch.tokens_per_step = {batch.tokens_per_step} is not a multiple of "
             f"model.context = {model.context}; the nearest is {nearest}"
+        )
+
+
+def check_rates(config: Config, where: str = "configuration") -> None:
+    """The lowest learning rate must not lie above the peak, which may still be open."""
+    peak = config.optimizer.peak_lr
+    if peak is not None and config.schedule.min_lr > peak:
+        raise InputError(
+            f"{where}: schedule.min_lr = {config.schedule.min_lr} is above optimizer.peak_lr = {peak:.4g}; lower it"
         )
 
 
