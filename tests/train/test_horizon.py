@@ -56,7 +56,7 @@ def test_a_short_run_gets_a_hundred_steps_and_each_rank_a_sequence(resolved: Cal
 
 
 def test_the_peak_rate_of_a_run(resolved: Callable[..., Resolved]) -> None:
-    found = resolved(run__steps=100, batch__tokens_per_step=256)
+    found = resolved(run__steps=100, batch__tokens_per_step=256, optimizer__name="adamw")
     n = model_size(found.config)
     law = learning_rate.optimum(n, 25_600).value
     assert found.config.optimizer.peak_lr == pytest.approx(law, rel=0.05)
@@ -64,6 +64,16 @@ def test_the_peak_rate_of_a_run(resolved: Callable[..., Resolved]) -> None:
     assert reason == f"the mean of two laws for {n:,} parameters and 25,600 tokens, known to a factor 4"
     assert f"peak_lr = {found.config.optimizer.peak_lr}  # {reason}" in to_toml(found.config, found.reasons)
     assert found.schedule.peak_lr == found.config.optimizer.peak_lr
+
+
+def test_the_peak_rate_of_muon_is_twice_that_of_adamw_up_to_a_limit(resolved: Callable[..., Resolved]) -> None:
+    tiny = resolved(run__steps=100, batch__tokens_per_step=256)
+    assert tiny.config.optimizer.peak_lr == 0.02  # the laws would say 0.067
+    shape = {"model__width": 256, "model__heads": 4, "model__layers": 4}
+    pair = [resolved(run__steps=100, optimizer__name=name, **shape) for name in ("adamw", "muon")]
+    low, high = (found.config.optimizer.peak_lr or 0 for found in pair)
+    assert high == pytest.approx(2 * low, rel=0.05)
+    assert pair[1].reasons["optimizer.peak_lr"].startswith("2 times the mean, at most 0.02, of two laws for ")
 
 
 def test_a_lowest_rate_above_the_peak_of_the_laws_is_refused(resolved: Callable[..., Resolved]) -> None:

@@ -13,6 +13,10 @@ COST = (0.037, 0.021, 0.007, 0.0, 0.019, 0.097)
 # The laws below differ by up to 5 x, so the optimum is known to about this factor either way. Both were fitted from
 # tens of millions of parameters on; for 1 M and 2 M tokens they say 7.5e-3, our own sweep 5e-3 to 8e-3 (notes/LOG.md).
 FACTOR = 4.0
+# Muon's best peak over AdamW's law, its updates scaled to AdamW's: 2.4 at 1.3 M weights and 0.6 M tokens, where the law
+# itself loses 0.06 and twice the law less than 0.01 (notes/time_to_loss.md).
+MUON_OVER_ADAMW = 2.0
+MUON_HIGHEST = 0.02  # our choice: nothing above it was measured, and the laws have no end for small models
 
 
 def optimum(n: float, d: float) -> Estimate:
@@ -23,6 +27,13 @@ def optimum(n: float, d: float) -> Estimate:
     step_law = 1.79 * n**-0.713 * d**0.307
     deepseek = 0.3118 * (6 * n * d) ** -0.125
     best = math.sqrt(step_law * deepseek)
+    return Estimate(best, best / FACTOR, best * FACTOR)
+
+
+def optimum_of_muon(n: float, d: float) -> Estimate:
+    """The best peak rate of Muon with AdamW for the rest, where its updates are scaled to AdamW's."""
+    law = optimum(n, d)
+    best = min(MUON_OVER_ADAMW * law.value, MUON_HIGHEST)
     return Estimate(best, best / FACTOR, best * FACTOR)
 
 

@@ -82,7 +82,7 @@ class BatchConfig:
 class OptimizerConfig:
     """Weight decay on matrices only. One peak_lr serves every optimizer: Muon's updates are scaled to AdamW's."""
 
-    name: Literal["adamw", "muon", "schedule_free"] = "adamw"  # muon: of the blocks' matrices; the rest is AdamW's
+    name: Literal["adamw", "muon", "schedule_free"] = "muon"  # muon: of the blocks' matrices; the rest is AdamW's
     peak_lr: float | None = None  # None: from two laws, by the parameters and the tokens of the run
     beta1: float = 0.9
     beta2: float = 0.95

@@ -55,9 +55,12 @@ def peak_rate(config: Config) -> tuple[float, str]:
     """The peak learning rate for the parameters and tokens of a run whose length is known, and why."""
     assert config.run.steps is not None
     n, d = model_size(config), config.run.steps * config.tokens_per_step
-    law = learning_rate.optimum(n, d)
+    law, told = learning_rate.optimum(n, d), "the mean"
+    if config.optimizer.name == "muon":
+        law = learning_rate.optimum_of_muon(n, d)
+        told = f"{learning_rate.MUON_OVER_ADAMW:g} times the mean, at most {learning_rate.MUON_HIGHEST:g},"
     value = float(f"{law.value:.2g}")
-    return value, f"the mean of two laws for {n:,} parameters and {d:,} tokens, {_known(law)}"
+    return value, f"{told} of two laws for {n:,} parameters and {d:,} tokens, {_known(law)}"
 
 
 def _known(law: Estimate) -> str:
