@@ -64,6 +64,7 @@ def configured(data: Path, tmp_path: Path) -> Callable[..., Config]:
             "model.dropout": 0.1,
             "batch.tokens_per_step": 256,
             "evaluation.every": 4,
+            "checkpoint.every": 4,
             "hardware.device": "cpu",
             "hardware.precision": "fp32",
             "hardware.threads": 1,

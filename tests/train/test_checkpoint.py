@@ -18,6 +18,7 @@ from talweg.train.checkpoint import Checkpoint
 from talweg.train.config import Config
 from talweg.train.loop import train
 from talweg.train.resolve import to_toml
+from talweg.train.retention import Retention
 
 from .test_loop import log, measured, run_until, same, weights
 
@@ -29,7 +30,7 @@ def small(step: int, size: int = 100) -> Checkpoint:
 
 
 def test_a_checkpoint_is_read_back(tmp_path: Path) -> None:
-    path = checkpoints.save(tmp_path, small(3), keep=2)
+    path = checkpoints.save(tmp_path, small(3), Retention(2))
     assert path.name == "step_00000003"
     assert (tmp_path / "checkpoints" / "latest").read_text() == "step_00000003\n"
     read = checkpoints.load(path)
@@ -39,15 +40,15 @@ def test_a_checkpoint_is_read_back(tmp_path: Path) -> None:
 
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     for step in (1, 2, 3, 4):
-        checkpoints.save(tmp_path, small(step), keep=2)
+        checkpoints.save(tmp_path, small(step), Retention(2))
     names = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
     assert names == ["latest", "step_00000003", "step_00000004"]
 
 
 @pytest.mark.parametrize("name", checkpoints.FILES)
 def test_a_flipped_byte_is_noticed_and_the_one_before_is_used(tmp_path: Path, name: str) -> None:
-    checkpoints.save(tmp_path, small(1), keep=2)
-    newest = checkpoints.save(tmp_path, small(2), keep=2)
+    checkpoints.save(tmp_path, small(1), Retention(2))
+    newest = checkpoints.save(tmp_path, small(2), Retention(2))
     content = bytearray((newest / name).read_bytes())
     content[len(content) // 2] ^= 1
     (newest / name).write_bytes(content)
@@ -62,7 +63,7 @@ def test_a_flipped_byte_is_noticed_and_the_one_before_is_used(tmp_path: Path, na
 
 def test_a_missing_file_and_a_cut_manifest_are_noticed(tmp_path: Path) -> None:
     for step, harm in ((1, ""), (2, "missing"), (3, "cut")):
-        path = checkpoints.save(tmp_path, small(step), keep=5)
+        path = checkpoints.save(tmp_path, small(step), Retention(5))
         if harm == "missing":
             (path / "model.safetensors").unlink()
         if harm == "cut":
@@ -75,7 +76,7 @@ def test_a_missing_file_and_a_cut_manifest_are_noticed(tmp_path: Path) -> None:
 
 
 def test_when_all_are_damaged_nothing_is_overwritten(tmp_path: Path) -> None:
-    path = checkpoints.save(tmp_path, small(1), keep=1)
+    path = checkpoints.save(tmp_path, small(1), Retention(1))
     (path / "state.json").unlink()
     with pytest.raises(InputError, match="every checkpoint is damaged; move the folder away to begin anew"):
         checkpoints.newest(tmp_path, print)
@@ -116,11 +117,11 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays_good(tiny_disk: Path) -> None:
-    checkpoints.save(tiny_disk, small(1, size=20_000), keep=1)
+    checkpoints.save(tiny_disk, small(1, size=20_000), Retention(1))
     with pytest.raises(
         InputError, match=r"step_00000002 could not be written: No space left on device; free some space"
     ):
-        checkpoints.save(tiny_disk, small(2, size=60_000), keep=1)
+        checkpoints.save(tiny_disk, small(2, size=60_000), Retention(1))
     assert sorted(p.name for p in (tiny_disk / "checkpoints").iterdir()) == ["latest", "step_00000001"]
     read = checkpoints.newest(tiny_disk, print)
     assert read is not None
@@ -145,13 +146,13 @@ def test_a_folder_that_cannot_be_written_is_one_line(configured: Make, tmp_path:
 
 
 def test_a_file_that_may_not_grow_is_one_line_too(tmp_path: Path) -> None:
-    checkpoints.save(tmp_path, small(1), keep=1)
+    checkpoints.save(tmp_path, small(1), Retention(1))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
     try:
         with pytest.raises(InputError, match="could not be written: File too large"):
-            checkpoints.save(tmp_path, small(2, size=60_000), keep=1)
+            checkpoints.save(tmp_path, small(2, size=60_000), Retention(1))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)

@@ -91,13 +91,17 @@ def token_losses(
     arrays = (text.inputs, text.targets, *([text.document] if model.shape.document_mask else []))
     first, count = rank_slice(0, len(text.inputs), ranks.rank, ranks.world)
     batch = max(LOGITS // (text.inputs.shape[1] * model.shape.vocabulary_size), 1)
+    passes = math.ceil(math.ceil(len(text.inputs) / ranks.world) / batch)  # as many on every rank, which fsdp needs
     losses = np.zeros(text.inputs.shape)
     model.eval()
     with torch.inference_mode(), precision():
-        for begin in range(first, first + count, batch):
-            rows = slice(begin, min(begin + batch, first + count))
+        for begin in range(first, first + passes * batch, batch):
+            own = begin < first + count
+            rows = slice(begin, min(begin + batch, first + count)) if own else slice(0, 1)
             tensors = (torch.from_numpy(array[rows]).to(ranks.device, non_blocking=True) for array in arrays)
-            losses[rows] = model.losses(*tensors).double().cpu().numpy()
+            found = model.losses(*tensors)
+            if own:
+                losses[rows] = found.double().cpu().numpy()
     model.train()
     if ranks.world == 1:
         return losses

@@ -19,7 +19,9 @@ from talweg.train import hardware
 from talweg.train.config import Config
 from talweg.train.evaluate import bits_per_byte, evaluate
 from talweg.train.log import Log, Record
-from talweg.train.ranks import leave
+from talweg.train.parallel import in_parts, own_part
+from talweg.train.ranks import group, weight_spread
+from talweg.train.retention import Retention
 from talweg.train.start import Plan, begin, facts, snapshot
 from talweg.train.stopping import Signals, not_finite
 from talweg.train.update import Gradients, Training, Update, accumulate, apply
@@ -31,10 +33,8 @@ def train(config: Config) -> Iterator[Record]:
     Ctrl-C, SIGTERM and leaving the loop early write a checkpoint first. Raises InputError for what the person can mend.
     """
     plan, training, notes = begin(config)
-    try:
+    with group(training.ranks):
         yield from _run(plan, training, notes)
-    finally:
-        leave(training.ranks)
 
 
 def _run(plan: Plan, training: Training, notes: tuple[str, ...]) -> Iterator[Record]:
@@ -45,12 +45,18 @@ def _run(plan: Plan, training: Training, notes: tuple[str, ...]) -> Iterator[Rec
     path = plan.folder / "log.jsonl" if training.ranks.first else None
     with Log(path, training.log_bytes) as log, Signals() as signals:
         try:
-            yield log.write({"talweg": __version__, "step": training.step, "facts": facts(plan, training.model)})
+            yield log.write(
+                {
+                    "talweg": __version__,
+                    "step": training.step,
+                    "facts": facts(plan, training.model, training.ranks.world),
+                }
+            )
             for note in notes:
                 yield log.write({"step": training.step, "note": note})
             yield from _records(plan, training, log, signals)
-        except GeneratorExit:  # the caller has seen enough
-            if _finite(training):
+        except GeneratorExit:  # the caller has seen enough; of several ranks it may be this one alone
+            if training.ranks.world == 1 and _finite(training):
                 _save(plan, training, log)
             raise
 
@@ -62,7 +68,7 @@ def _records(plan: Plan, training: Training, log: Log, signals: Signals) -> Iter
         caught = signals.seen_by_any(training.ranks)
         if _due(training.step, plan.config.evaluation.every, last) and training.evaluated < training.step:
             yield log.write(_evaluation(plan, training))
-        if _due(training.step, plan.config.checkpoint.every, last) or caught:
+        if caught or _save_is_due(plan, training, last):
             _save(plan, training, log)
         if last:
             return
@@ -79,6 +85,15 @@ def _records(plan: Plan, training: Training, log: Log, signals: Signals) -> Iter
 
 def _due(step: int, every: int | None, last: bool) -> bool:
     return last or step % (every or 1) == 0
+
+
+def _save_is_due(plan: Plan, training: Training, last: bool) -> bool:
+    """At the steps that the configuration names; where it names none, at evaluations as long as that costs little."""
+    if not _due(training.step, plan.config.checkpoint.every, last):
+        return False
+    if last or "checkpoint.every" not in plan.resolved.reasons:
+        return True
+    return training.ranks.agreed(training.pace.affords_another())
 
 
 def _update(plan: Plan, training: Training) -> tuple[Record, str | None]:
@@ -122,7 +137,7 @@ def _evaluation(plan: Plan, training: Training) -> Record:
     precision = lambda: hardware.autocast(device, hard.precision)  # noqa: E731
     val = evaluate(training.model, plan.val, training.ranks, precision)
     train = evaluate(training.model, plan.train, training.ranks, precision)
-    training.evaluated = training.step
+    training.evaluated, training.val_loss = training.step, val.value
     record: Record = {
         "step": training.step,
         "val_loss": val.value,
@@ -134,6 +149,8 @@ def _evaluation(plan: Plan, training: Training) -> Record:
         record["val_loss_clean"] = val.clean.value
         record["val_clean_standard_error"] = val.clean.standard_error
         record["val_clean_share"] = plan.val.clean_share
+    if training.ranks.world > 1 and not in_parts(training.model):
+        record["rank_weight_spread"] = weight_spread(training.model.parameters(), training.ranks)
     return record
 
 
@@ -144,11 +161,14 @@ def _save(plan: Plan, training: Training, log: Log) -> None:
         raise InputError(
             f"the weights are not finite at step {training.step}; {checkpoints.describe_newest(plan.folder)}"
         )
-    saved = snapshot(plan, training, log.size())
-    if training.ranks.first:
-        checkpoints.save(plan.folder, saved, plan.config.checkpoint.keep)
+    began, keep = time.monotonic(), plan.config.checkpoint
+    retention = Retention(keep.keep_last, keep.keep_every, keep.keep_best)
+    checkpoints.save(plan.folder, snapshot(plan, training, log.size()), retention, training.ranks)
     training.saved = training.step
+    training.pace = checkpoints.Pace(time.monotonic() - began)
 
 
 def _finite(training: Training) -> bool:
-    return all(bool(torch.isfinite(p).all()) for p in training.model.parameters())
+    """Whether all weights are, on every rank."""
+    finite = all(bool(torch.isfinite(own_part(p)).all()) for p in training.model.parameters())
+    return all(training.ranks.told(finite))

@@ -94,7 +94,7 @@ def resolve(
     check_schedule(config, steps)
     every, why = _evaluation_interval(config, steps, evaluated)
     fill("evaluation.every", every, why)
-    fill("checkpoint.every", config.evaluation.every, "at each evaluation")
+    fill("checkpoint.every", config.evaluation.every, "at each evaluation, as long as that takes under 1 % of the time")
     return Resolved(config, reasons)
 
 

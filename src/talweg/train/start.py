@@ -1,30 +1,30 @@
 """Before the first step: the data opened, the configuration resolved, the model built or restored."""
 
 import hashlib
+import math
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from talweg import __version__
 from talweg.corpus import manifest as manifests
 from talweg.corpus.manifest import Manifest
-from talweg.corpus.shards import open_split
+from talweg.corpus.shards import Split, open_split
 from talweg.corpus.windows import ORDER, Windows
 from talweg.errors import InputError
 from talweg.files import write_text
 from talweg.model.gpt import GPT, Shape
 from talweg.schedule import Schedule
 from talweg.train import checkpoint as checkpoints
-from talweg.train import evaluate, hardware, optimizer
+from talweg.train import evaluate, hardware, optimizer, parallel
 from talweg.train.config import Config, items
 from talweg.train.loss_scale import LossScale
-from talweg.train.ranks import Ranks, join
+from talweg.train.ranks import Ranks, join, same_on_all
 from talweg.train.resolve import Resolved, resolve, to_toml
 from talweg.train.update import Training, accumulate, apply
 
@@ -60,70 +60,80 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
     given, notes = config, list[str]()
     if config.data.path is None:
         raise InputError("data.path is missing; give the folder that talweg prepare wrote")
-    manifest = manifests.read(config.data.path)
-    folder = config.run.out / config.run.name
+    folder, data = config.run.out / config.run.name, config.data.path
     machine = hardware.measure(config)
     ranks = join(machine.device)
     machine = ranks.agreed(machine)
-    saved = checkpoints.newest(folder, notes.append)
-    earlier = saved.state["config"] if saved else None
-    split = open_split(config.data.path, "train")
+    manifest, split = ranks.together(lambda: (manifests.read(data), open_split(data, "train")))
+    same_on_all(_common(config, manifest), ranks)
+    saved = ranks.together(lambda: checkpoints.newest(folder, notes.append) if ranks.first else None)
+    state = ranks.agreed(saved.state if saved else None)
     windows = Windows(split, config.model.context, config.run.seed)
-    resolved = resolve(
-        config,
-        manifest,
-        machine,
-        seconds_per_step=lambda partial: ranks.agreed(seconds_per_step(partial, windows)),
-        earlier=earlier,
-    )
-    config = resolved.config
-    assert config.evaluation.tokens is not None
-    assert config.data.path is not None
-    hardware.prepare(config.hardware.threads or 1)
-    val = evaluate.text(open_split(config.data.path, "val"), config.model.context, config.evaluation.tokens)
-    train = evaluate.text(split, config.model.context, val.num_tokens)
-    plan = Plan(folder, resolved, manifest, windows, val, train)
-    if plan.sequences_per_step < ranks.world:
-        raise InputError(
-            f"batch.tokens_per_step = {config.batch.tokens_per_step} is {plan.sequences_per_step} sequences of "
-            f"{config.model.context}, too few for {ranks.world} ranks; raise it, or start fewer"
+    resolved = ranks.together(
+        lambda: resolve(
+            config,
+            manifest,
+            machine,
+            seconds_per_step=lambda partial: ranks.agreed(seconds_per_step(partial, windows)),
+            earlier=state["config"] if state else None,
         )
-    training = fresh(config, ranks)
-    if saved:
-        notes += _restore(plan, training, saved)
-    try:
-        if ranks.first:
-            _write_folder(plan, given)
-    except OSError as error:
-        raise InputError(
-            f"{folder} cannot be written: {error.strerror}; give another run.out, or free some space"
-        ) from None
+    )
+    hardware.prepare(resolved.config.hardware.threads or 1)
+    val, train = ranks.together(lambda: _texts(resolved.config, split))
+    plan = Plan(folder, resolved, manifest, windows, val, train)
+    ranks.together(lambda: _check_shares(plan, ranks))
+    changed = ranks.together(lambda: _changes(plan, state)) if state else []
+    training = fresh(resolved.config, ranks)
+    if state:
+        notes.append(_restore(training, saved or checkpoints.Checkpoint({}, {}, state), changed))
+    ranks.together(lambda: _write_folder(plan, given) if ranks.first else None)
     return plan, training, tuple(notes)
 
 
-class _Objective(nn.Module):
-    """The training loss as a forward pass, which is what DistributedDataParallel watches."""
+def _common(config: Config, manifest: Manifest) -> dict[str, str]:
+    """What all ranks have to agree on, by the name a person would call it. Paths may differ between machines."""
+    stated = {key: str(value) for key, value in items(config).items() if key not in ("data.path", "run.out")}
+    return {**stated, "a text of sha256": _train_sha256(manifest), "a tokenizer of sha256": manifest.tokenizer.sha256}
 
-    def __init__(self, model: GPT) -> None:
-        super().__init__()
-        self.model = model
 
-    def forward(self, *tensors: Tensor) -> Tensor:
-        return self.model.total_loss(*tensors)
+def _texts(config: Config, split: Split) -> tuple[evaluate.Text, evaluate.Text]:
+    """What is evaluated: of the validation text, and as much of the training text."""
+    assert config.evaluation.tokens is not None
+    assert config.data.path is not None
+    val = evaluate.text(open_split(config.data.path, "val"), config.model.context, config.evaluation.tokens)
+    return val, evaluate.text(split, config.model.context, val.num_tokens)
+
+
+def _check_shares(plan: Plan, ranks: Ranks) -> None:
+    """Raise InputError where the batch cannot be shared among the ranks."""
+    config, sequences = plan.config, plan.sequences_per_step
+    found = f"batch.tokens_per_step = {config.batch.tokens_per_step} is {sequences} sequences of {config.model.context}"
+    if sequences < ranks.world:
+        raise InputError(f"{found}, too few for {ranks.world} ranks; raise it, or start fewer")
+    if ranks.world == 1 or config.hardware.strategy != "fsdp":
+        return
+    if sequences % ranks.world:
+        better = -(-sequences // ranks.world) * ranks.world * config.model.context
+        raise InputError(
+            f"{found}, which {ranks.world} ranks cannot share evenly, as hardware.strategy = fsdp needs; "
+            f"give {better}, or ddp"
+        )
+    if config.optimizer.name not in parallel.BY_ELEMENT:
+        raise InputError(
+            f"optimizer.name = {config.optimizer.name} needs whole matrices, which hardware.strategy = fsdp cuts into "
+            f"parts; give ddp, or one of {', '.join(parallel.BY_ELEMENT)}"
+        )
 
 
 def fresh(config: Config, ranks: Ranks | None = None) -> Training:
-    """A new model and optimizer; the random numbers of initialisation and dropout start from the seed.
+    """A new model and optimizer; the random numbers of initialisation start from the seed, the same on every rank.
 
     ranks: those that train together; None: this process alone.
     """
     ranks = ranks or Ranks(device=config.hardware.device)
     torch.manual_seed(config.run.seed)
     model = GPT(shape(config)).to(ranks.device)
-    objective: Callable[..., Tensor] = model.total_loss
-    if ranks.world > 1:
-        objective = nn.parallel.DistributedDataParallel(_Objective(model), gradient_as_bucket_view=False)
-        torch.manual_seed(config.run.seed + ranks.rank)  # dropout differs between ranks
+    objective = parallel.spread(model, config.hardware.strategy, ranks)
     scale = LossScale() if config.hardware.precision == "fp16" else None
     return Training(model, optimizer.build(model, config.optimizer), objective, ranks, scale)
 
@@ -147,12 +157,9 @@ def seconds_per_step(config: Config, windows: Windows) -> float:
 
 
 def snapshot(plan: Plan, training: Training, log_bytes: int) -> checkpoints.Checkpoint:
-    """Everything that is needed to go on exactly."""
-    model = {name: parameter.detach().contiguous() for name, parameter in training.model.named_parameters()}
+    """Everything that is needed to go on exactly. Random numbers are not among it: `ranks.draw_anew` makes them."""
+    model = {name: parameter.detach() for name, parameter in training.model.named_parameters()}
     moments = optimizer.state_tensors(training.model, training.optimizer)
-    moments["random/cpu"] = torch.get_rng_state()
-    if plan.config.hardware.device == "cuda":
-        moments["random/cuda"] = torch.cuda.get_rng_state()
     state = {
         "talweg": __version__,
         "step": training.step,
@@ -160,6 +167,8 @@ def snapshot(plan: Plan, training: Training, log_bytes: int) -> checkpoints.Chec
         "order": ORDER,
         "cursor": training.cursor,
         "evaluated": training.evaluated,
+        "val_loss": training.val_loss if training.evaluated == training.step else None,
+        "ranks": training.ranks.world,
         "log_bytes": log_bytes,
         "loss_scale": asdict(training.loss_scale) if training.loss_scale else None,
         "tokenizer_sha256": plan.manifest.tokenizer.sha256,
@@ -172,7 +181,7 @@ def snapshot(plan: Plan, training: Training, log_bytes: int) -> checkpoints.Chec
     return checkpoints.Checkpoint(model, moments, state)
 
 
-def facts(plan: Plan, model: GPT) -> dict[str, Any]:
+def facts(plan: Plan, model: GPT, ranks: int = 1) -> dict[str, Any]:
     """What the run is, in the words of `run.Facts`."""
     config, schedule, manifest = plan.config, plan.schedule, plan.manifest
     known = {
@@ -194,6 +203,7 @@ def facts(plan: Plan, model: GPT) -> dict[str, Any]:
         **{name: getattr(config.optimizer, name) for name in ("beta1", "beta2", "weight_decay", "grad_clip")},
         "precision": config.hardware.precision,
         "seed": config.run.seed,
+        "ranks": ranks,
         "eval_windows": len(plan.val.inputs),
         "eval_is_fixed": True,
         "dataset": str(config.data.path),
@@ -224,9 +234,9 @@ def _text_facts(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> list[str]:
-    """Load the checkpoint into `training`; the notes say what has changed since."""
-    state, now = saved.state, items(plan.config)
+def _changes(plan: Plan, state: Mapping[str, Any]) -> list[str]:
+    """What has changed since this state was saved; InputError when the run cannot go on from it."""
+    now = items(plan.config)
     changed = {
         key: f"{key} {value} -> {now[key]}"
         for key, value in state["config"].items()
@@ -250,20 +260,28 @@ def _restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> l
             f"{plan.folder} was begun on {_other_text(state, plan.manifest)}; give the data it was begun with, "
             "or another run.name"
         )
+    return list(changed.values())
+
+
+def _restore(training: Training, saved: checkpoints.Checkpoint, changed: list[str]) -> str:
+    """Load the checkpoint, of which the first rank has the tensors, into `training`; says where the run goes on."""
+    state, ranks = saved.state, training.ranks
+    weights = parallel.handed_out(saved.model, training.model, ranks)
     with torch.no_grad():
         for name, parameter in training.model.named_parameters():
-            parameter.copy_(saved.model[name])
-    optimizer.restore(training.model, training.optimizer, saved.optimizer)
-    torch.set_rng_state(saved.optimizer["random/cpu"])
-    if plan.config.hardware.device == "cuda" and "random/cuda" in saved.optimizer:
-        torch.cuda.set_rng_state(saved.optimizer["random/cuda"])
+            parameter.copy_(weights[name])
+    moments = parallel.handed_out(saved.optimizer, training.model, ranks)
+    optimizer.restore(training.model, training.optimizer, moments)
     for name in ("step", "cursor", "tokens", "evaluated", "log_bytes"):
         setattr(training, name, state[name])
     training.saved = training.step
     if training.loss_scale is not None and state.get("loss_scale"):
         training.loss_scale = LossScale(**state["loss_scale"])
+    training.val_loss = state.get("val_loss") or math.nan
+    if state.get("ranks", 1) != ranks.world:
+        changed = [*changed, f"ranks {state.get('ranks', 1)} -> {ranks.world}"]
     note = f"goes on from step {training.step}"
-    return [f"{note}, with {', '.join(changed.values())}" if changed else note]
+    return f"{note}, with {', '.join(changed)}" if changed else note
 
 
 def _train_sha256(manifest: Manifest) -> str:
@@ -292,9 +310,14 @@ def _write_folder(plan: Plan, given: Config) -> None:
     """The configuration as given and as resolved, and the tokenizer, so that the folder stands alone."""
     config = plan.config
     assert config.data.path is not None
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    write_text(plan.folder / "config.toml", given.source or to_toml(given, only_changed=True))
-    write_text(plan.folder / "config.resolved.toml", to_toml(config, plan.resolved.reasons))
     tokenizer = config.data.path / "tokenizer.json"
-    if tokenizer.is_file() and not (plan.folder / "tokenizer.json").exists():
-        shutil.copyfile(tokenizer, plan.folder / "tokenizer.json")
+    try:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        write_text(plan.folder / "config.toml", given.source or to_toml(given, only_changed=True))
+        write_text(plan.folder / "config.resolved.toml", to_toml(config, plan.resolved.reasons))
+        if tokenizer.is_file() and not (plan.folder / "tokenizer.json").exists():
+            shutil.copyfile(tokenizer, plan.folder / "tokenizer.json")
+    except OSError as error:
+        raise InputError(
+            f"{plan.folder} cannot be written: {error.strerror}; give another run.out, or free some space"
+        ) from None

@@ -17,7 +17,7 @@ AT_LEAST_ONE = (
     "evaluation.every",
     "evaluation.tokens",
     "checkpoint.every",
-    "checkpoint.keep",
+    "checkpoint.keep_last",
     "hardware.threads",
 )
 POSITIVE = ("run.tokens", "run.epochs", "run.minutes", "optimizer.peak_lr", "optimizer.epsilon", "schedule.end_share")
@@ -27,6 +27,7 @@ NOT_NEGATIVE = (
     "schedule.warmup_steps",
     "optimizer.weight_decay",
     "optimizer.grad_clip",
+    "checkpoint.keep_every",
 )
 BELOW_ONE = ("model.dropout", "optimizer.beta1", "optimizer.beta2")
 SHARES = ("schedule.decay_share", "schedule.end_share")
