@@ -77,7 +77,7 @@ def _help_to_train(config: Path, overrides: Sequence[str]) -> int:
         return INTERRUPTED if any("signal" in record for record in train_records(load(config, overrides))) else 0
     except InputError as error:
         if tells_itself(error):
-            raise InputError(f"rank {os.environ['RANK']}: {error}") from None
+            raise
         return NOT_JUDGED
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from talweg.corpus.shards import Split
 from talweg.corpus.windows import rank_slice
 from talweg.model.gpt import GPT
+from talweg.train.parallel import in_parts
 from talweg.train.ranks import Ranks
 
 LOGITS = 2**24  # at a time: 64 MB in fp32. Not the training's micro-batch, so that the value never depends on it
@@ -94,7 +95,8 @@ def token_losses(
     passes = math.ceil(math.ceil(len(text.inputs) / ranks.world) / batch)  # as many on every rank, which fsdp needs
     losses = np.zeros(text.inputs.shape)
     model.eval()
-    with torch.inference_mode(), precision():
+    quiet = torch.no_grad() if in_parts(model) else torch.inference_mode()  # the weights that fsdp puts together stay
+    with quiet, precision():
         for begin in range(first, first + passes * batch, batch):
             own = begin < first + count
             rows = slice(begin, min(begin + batch, first + count)) if own else slice(0, 1)

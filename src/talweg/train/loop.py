@@ -32,8 +32,8 @@ def train(config: Config) -> Iterator[Record]:
 
     Ctrl-C, SIGTERM and leaving the loop early write a checkpoint first. Raises InputError for what the person can mend.
     """
-    plan, training, notes = begin(config)
-    with group(training.ranks):
+    with group():
+        plan, training, notes = begin(config)
         yield from _run(plan, training, notes)
 
 

@@ -25,6 +25,10 @@ class ToldElsewhereError(InputError):
     """Ends this rank; what there is to say is said by another."""
 
 
+class OfThisRankError(InputError):
+    """What this rank alone met."""
+
+
 @dataclass(frozen=True)
 class Ranks:
     """This process among those that train together."""
@@ -110,22 +114,30 @@ def join(device: str) -> Ranks:
 
 
 @contextmanager
-def group(ranks: Ranks) -> Iterator[None]:
-    """Leave the group at the end. That another rank is gone becomes one line, told by the first rank that remains."""
+def group() -> Iterator[None]:
+    """Around all that ranks do together; at the end they part. What ends one of them becomes one line of one rank."""
     try:
         yield
-    except RuntimeError as error:
-        if ranks.world == 1 or not _of_communication(error):
+    except InputError as error:
+        if not _met() or distributed.get_rank() == 0 or isinstance(error, ToldElsewhereError):
             raise
-        if ranks.first:
+        raise OfThisRankError(f"rank {distributed.get_rank()}: {error}") from None
+    except RuntimeError as error:
+        if not _met() or not _of_communication(error):
+            raise
+        if distributed.get_rank() == 0:
             raise InputError(
                 "another rank ended, which ends this one; its own lines say why. Started again, with as many ranks or "
                 "others, the run goes on from its newest checkpoint"
             ) from None
         raise ToldElsewhereError("another rank ended") from None
     finally:
-        if ranks.world > 1 and distributed.is_initialized():
+        if _met():
             distributed.destroy_process_group()
+
+
+def _met() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
 
 
 def _of_communication(error: RuntimeError) -> bool:
@@ -135,10 +147,9 @@ def _of_communication(error: RuntimeError) -> bool:
 
 def tells_itself(error: InputError) -> bool:
     """Whether this process, one that torchrun started, has to print the error: what befalls all is said once."""
-    if isinstance(error, ToldElsewhereError):
-        return False
-    met = distributed.is_initialized()
-    return met or int(os.environ.get("LOCAL_RANK", "0")) == 0  # before they meet, one for each machine
+    if isinstance(error, OfThisRankError):
+        return True
+    return not isinstance(error, ToldElsewhereError) and os.environ.get("LOCAL_RANK", "0") == "0"  # before they met
 
 
 def same_on_all(values: Mapping[str, Any], ranks: Ranks) -> None:
