@@ -19,7 +19,7 @@ from talweg.train import hardware
 from talweg.train.config import Config
 from talweg.train.evaluate import bits_per_byte, evaluate
 from talweg.train.log import Log, Record
-from talweg.train.parallel import in_parts, own_part
+from talweg.train.parallel import in_parts, let_go, own_part
 from talweg.train.ranks import group, weight_spread
 from talweg.train.retention import Retention
 from talweg.train.start import Plan, begin, facts, snapshot
@@ -34,7 +34,10 @@ def train(config: Config) -> Iterator[Record]:
     """
     with group():
         plan, training, notes = begin(config)
-        yield from _run(plan, training, notes)
+        try:
+            yield from _run(plan, training, notes)
+        finally:
+            let_go(training.objective)
 
 
 def _run(plan: Plan, training: Training, notes: tuple[str, ...]) -> Iterator[Record]:

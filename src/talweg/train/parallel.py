@@ -73,6 +73,16 @@ def _settle(objective: nn.Module, model: GPT, ranks: Ranks) -> None:
         parameter.grad = None
 
 
+def let_go(objective: Callable[..., Tensor]) -> None:
+    """End DDP's hold on the group of ranks, before they part.
+
+    Its C++ half would destroy the group under the interpreter's lock, and wait there for a thread of the group that may
+    itself want the lock: of some dozen runs two never ended (torch 2.13, gloo).
+    """
+    if isinstance(objective, nn.parallel.DistributedDataParallel):
+        objective.reducer = objective.logger = None  # type: ignore[assignment]
+
+
 def exchange(model: nn.Module, objective: Callable[..., Tensor], last: bool) -> AbstractContextManager[object]:
     """Ranks exchange gradients in the backward pass of the last micro-batch only."""
     if in_parts(model):
