@@ -1,5 +1,7 @@
 """Checkpoints: whole or absent, whatever happens while they are written or afterwards."""
 
+import json
+import math
 import os
 import resource
 import shutil
@@ -7,15 +9,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from talweg.errors import InputError
 from talweg.train import checkpoint as checkpoints
 from talweg.train.checkpoint import Checkpoint
-from talweg.train.config import Config
+from talweg.train.config import Config, build
 from talweg.train.loop import train
 from talweg.train.resolve import to_toml
 from talweg.train.retention import Retention
@@ -43,6 +47,108 @@ def test_only_the_newest_are_kept(tmp_path: Path) -> None:
         checkpoints.save(tmp_path, small(step), Retention(2))
     names = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
     assert names == ["latest", "step_00000003", "step_00000004"]
+
+
+def of_loss(step: int, val_loss: float | None) -> Checkpoint:
+    return replace(small(step), state={"step": step, "val_loss": val_loss})
+
+
+def kept(folder: Path) -> list[int]:
+    """The steps that are there, and what the pointers say must be among them."""
+    names = {p.name for p in (folder / "checkpoints").iterdir()}
+    for pointer in {"latest", "best"} & names:
+        assert (folder / "checkpoints" / pointer).read_text().strip() in names
+    return sorted(int(name.removeprefix("step_")) for name in names if name.startswith("step_"))
+
+
+def test_one_every_so_many_steps_stays_for_good(tmp_path: Path) -> None:
+    for step in range(2, 21, 2):
+        checkpoints.save(tmp_path, small(step), Retention(2, every=6))
+    assert kept(tmp_path) == [6, 12, 18, 20]
+
+
+def test_the_one_of_the_lowest_validation_loss_stays_and_is_named(tmp_path: Path) -> None:
+    """Of equal ones the earliest; one that was not evaluated at its own step, or is NaN, is no candidate."""
+    course = [(1, 3.0), (2, 2.5), (3, None), (4, 2.5), (5, math.nan), (6, 2.7)]
+    for step, loss in course:
+        checkpoints.save(tmp_path, of_loss(step, loss), Retention(1, best=True))
+    assert kept(tmp_path) == [2, 6]
+    assert (tmp_path / "checkpoints" / "best").read_text() == "step_00000002\n"
+    checkpoints.save(tmp_path, of_loss(7, 2.4), Retention(1, best=True))
+    assert kept(tmp_path) == [7]
+    assert (tmp_path / "checkpoints" / "best").read_text() == "step_00000007\n"
+    checkpoints.save(tmp_path, of_loss(8, 2.6), Retention(1))  # no longer asked for
+    assert kept(tmp_path) == [8]
+    assert not (tmp_path / "checkpoints" / "best").exists()
+
+
+def test_what_lies_beyond_the_course_that_the_run_took_goes(tmp_path: Path) -> None:
+    """Else a resume would take up the steps after those that a rollback began again from."""
+    for step in (2, 4, 6):
+        checkpoints.save(tmp_path, of_loss(step, 1.0 / step), Retention(3, every=6, best=True))
+    checkpoints.save(tmp_path, of_loss(5, 2.0), Retention(3, every=6, best=True))
+    assert kept(tmp_path) == [2, 4, 5]
+    assert checkpoints.find(tmp_path).name == "step_00000005"
+
+
+def test_a_refused_one_is_set_aside_and_takes_no_ones_place(tmp_path: Path) -> None:
+    for step in (1, 2):
+        checkpoints.save(tmp_path, small(step), Retention(2))
+    (tmp_path / "checkpoints" / "step_00000002" / "state.json").write_text("{}")
+    assert checkpoints.newest(tmp_path, lambda _: None) is not None
+    assert (tmp_path / "checkpoints" / "step_00000002.damaged" / "state.json").is_file()
+    checkpoints.save(tmp_path, small(3), Retention(2))
+    names = {p.name for p in (tmp_path / "checkpoints").iterdir()}
+    assert {"step_00000001", "step_00000003", "step_00000002.damaged"} <= names
+
+
+def test_the_run_keeps_its_best_by_the_loss_it_logged(configured: Make) -> None:
+    config = configured(run__name="a", checkpoint__keep_best=True, checkpoint__keep_last=1, evaluation__every=8)
+    list(train(config))
+    path = config.run.out / "a" / "checkpoints"
+    best = json.loads((path / (path / "best").read_text().strip() / "state.json").read_text())
+    evaluated = {r["step"]: r["val_loss"] for r in log(config) if "val_loss" in r}
+    assert sorted(evaluated) == [0, 8, 12]
+    assert evaluated[best["step"]] == best["val_loss"] == min(evaluated.values())
+
+
+def test_saving_where_nobody_said_how_often_takes_a_small_share_of_the_time(
+    configured: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a save of a second, evaluations a minute apart are too close for one each; the last is always saved."""
+    clock, saves = iter(range(0, 10**6, 15)), []  # each look at the clock is 15 s after the one before
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(checkpoints, "SHARE", 0.2)
+    monkeypatch.setattr(checkpoints, "save", lambda folder, saved, *rest: saves.append(saved.state["step"]))
+    list(train(configured(run__name="open", checkpoint__every=None, evaluation__every=1)))
+    assert saves == [0, 5, 10, 12]  # 15 s each: after 75 s
+    saves.clear()
+    list(train(configured(run__name="given", checkpoint__every=2, evaluation__every=1)))
+    assert saves == [0, 2, 4, 6, 8, 10, 12]
+
+
+def test_tensors_are_written_as_safetensors_reads_them(tmp_path: Path) -> None:
+    kinds = {
+        "a": torch.arange(7, dtype=torch.float32).reshape(7, 1)[::2],
+        "b": torch.tensor(3, dtype=torch.int64),
+        "c": torch.randn(2, 3).bfloat16(),
+        "d": torch.tensor([True, False]),
+        "e": torch.zeros(0, 4, dtype=torch.float16),
+        "f": torch.randn(2, 3).double().T,
+        "g": torch.arange(5, dtype=torch.uint8),
+        "h": torch.arange(5, dtype=torch.int32),
+    }
+    path = checkpoints.save(tmp_path, Checkpoint(kinds, {}, {"step": 1}), Retention())
+    read = safetensors.torch.load_file(path / "model.safetensors")
+    assert read.keys() == kinds.keys()
+    for name, tensor in kinds.items():
+        assert read[name].dtype == tensor.dtype
+        assert torch.equal(read[name], tensor)
+
+
+def test_the_old_name_of_a_setting_is_answered_with_the_new_one() -> None:
+    with pytest.raises(InputError, match=r"no setting is called checkpoint.keep; did you mean checkpoint.keep_last\?"):
+        build({"run.steps": 1, "checkpoint.keep": 2})
 
 
 @pytest.mark.parametrize("name", checkpoints.FILES)
@@ -123,6 +229,8 @@ def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays_good(tiny_disk:
     ):
         checkpoints.save(tiny_disk, small(2, size=60_000), Retention(1))
     assert sorted(p.name for p in (tiny_disk / "checkpoints").iterdir()) == ["latest", "step_00000001"]
+    with pytest.raises(InputError, match="No space left"):  # not even with those gone that need not stay
+        checkpoints.save(tiny_disk, small(3, size=60_000), Retention(1, every=2, best=True))
     read = checkpoints.newest(tiny_disk, print)
     assert read is not None
     assert read.state["step"] == 1
