@@ -265,6 +265,11 @@ def test_prepared_tokens_go_out_to_another_trainer(tmp_path: Path) -> None:
     assert_refused(talweg("export", "data", "--to", "nanogpt", "--out", "out", cwd=tmp_path), "out holds other files")
     assert_refused(talweg("export", "data", "--to", "hdf5", "--out", "x", cwd=tmp_path), "hdf5", "nanogpt")
     assert_refused(talweg("export", "nowhere", "--to", "llmc", "--out", "x", cwd=tmp_path), "nowhere is no folder")
+    assert_refused(talweg("export", "data", "--to", "hf", "--out", "x", cwd=tmp_path), "data holds tokens, and --to hf")
+    words = ("--tokenizer", "gpt2")
+    assert_refused(
+        talweg("export", "data", "--to", "llmc", *words, "--out", "x", cwd=tmp_path), "leave --tokenizer out"
+    )
 
 
 @pytest.mark.parametrize(

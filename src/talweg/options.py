@@ -11,9 +11,11 @@ import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from talweg.errors import InputError
+
+REPEATED = "repeated"  # in Annotated[tuple[str, ...], REPEATED]: the option is given once for each value
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -48,11 +50,12 @@ def parse(command: Callable[..., int], name: str, words: list[str]) -> tuple[ins
     import tyro
 
     signature = inspect.signature(command)
-    visible = [
-        p.replace(annotation=Annotated[p.annotation, tyro.conf.arg(metavar=metavar(p), help_behavior_hint=_hint(p))])
-        for p in signature.parameters.values()
-        if p.name != "overrides"
-    ]
+    visible = []
+    for p in signature.parameters.values():
+        marks = [tyro.conf.UseAppendAction] if REPEATED in get_args(p.annotation) else []
+        marks.append(tyro.conf.arg(metavar=metavar(p), help_behavior_hint=_hint(p)))
+        if p.name != "overrides":
+            visible.append(p.replace(annotation=Annotated[_kind(p), *marks]))
 
     def arguments(*args: object, **kwargs: object) -> inspect.BoundArguments:
         return signature.bind(*args, **kwargs)
@@ -75,12 +78,18 @@ def metavar(parameter: inspect.Parameter) -> str | None:
     if parameter.kind is parameter.POSITIONAL_ONLY:
         word = parameter.name.upper()
         return f"[{word}]" if parameter.default is None else f"{word}..." if _is_many(parameter) else word
-    types = [kind for kind in get_args(parameter.annotation) if kind is not type(None)]
+    types = [kind for kind in get_args(_kind(parameter)) if kind is not type(None)]
     return {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}.get(types[0] if types else parameter.annotation)
 
 
+def _kind(parameter: inspect.Parameter) -> Any:
+    """The annotation without REPEATED."""
+    annotation = parameter.annotation
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
 def _is_many(parameter: inspect.Parameter) -> bool:
-    return get_origin(parameter.annotation) is tuple
+    return get_origin(_kind(parameter)) is tuple
 
 
 def _hint(parameter: inspect.Parameter) -> str | None:

@@ -99,6 +99,7 @@ class Facts:
     grad_clip: float | None = None
     precision: str | None = None  # fp32, bf16, fp16
     seed: int | None = None
+    initialised_from: str | None = None  # the weights that training began with, where they were not random
     # evaluation
     eval_windows: int | None = None  # context-long windows in one evaluation
     eval_is_fixed: bool | None = None  # the same windows every time

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from talweg.model import kernels
-from talweg.model.gpt import GPT, Shape
+from talweg.model.gpt import GPT
+from talweg.model.shape import Shape
 
 from .test_gpt import FORMS
 from .test_kernels import assert_same

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from talweg.model.gpt import GPT, Shape
+from talweg.model.gpt import GPT
+from talweg.model.shape import Shape
 
 MODERN = Shape(layers=2, heads=2, width=32, context=16, vocabulary_size=256)
 CLASSIC = replace(

@@ -101,7 +101,7 @@ def test_resolving_fills_everything_and_gives_reasons(data: Path, configured: Ma
     manifest = manifests.read(data)
     resolved = resolve(config, manifest, MACHINE)
     open_ones = [key for key, value in items(resolved.config).items() if value in (None, "auto")]
-    assert open_ones == ["run.epochs", "run.minutes"]
+    assert open_ones == ["run.epochs", "run.minutes", "model.init_from"]
     assert resolved.steps == 39  # 10,000 / 256, whole steps
     assert resolved.config.model.vocabulary_size == 320
     assert resolved.reasons["model.vocabulary_size"] == "257 tokens, rounded up to a multiple of 64"

@@ -50,7 +50,8 @@ def examine(run: Run) -> Finding:
         return missing("val_loss", because=f"{best}; {now.value:.3f} now, and falling back: wait")
     if _train_went_on(run, found.step):
         return Finding("absent", f"{best}; val rose to {now.value:.3f} while train went on falling")
-    because = f"{best}; then it rose to {now.value:.3f}, {way:.0%} of the way back to token frequencies, and stays"
+    back = f"{way:.0%} of the way back to token frequencies" if way < 2 else "far above that of token frequencies"
+    because = f"{best}; then it rose to {now.value:.3f}, {back}, and stays"
     cost = Estimate(rise, max(rise - 0.1, 0.0), 1.3 * rise)
     remedies = _remedies(run, found.step, cost)
     return Finding("present", because, nats=cost, remedies=remedies, steps=(found.step, float(loss.step[-1])))

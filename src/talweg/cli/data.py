@@ -1,4 +1,4 @@
-"""The commands that make and hand on data: prepare and export."""
+"""The commands that make and hand on: prepare and export."""
 
 import os
 import sys
@@ -105,29 +105,60 @@ def prepare(
 
 
 def export(
-    data: Path,
+    path: Path,
     /,
     *,
-    to: Literal["nanogpt", "llmc", "datatrove"],
+    to: Literal["nanogpt", "llmc", "datatrove", "hf"],
     out: Path,
     dtype: Literal["uint16", "uint32"] | None = None,
+    tokenizer: str | None = None,
 ) -> int:
-    """Write prepared data in the format of another trainer.
+    """Write prepared data, or a model, for another program.
 
-    The data are held against their sha256 first. tokenizer.json is written beside the tokens. docs/data-format.md says
-    what each format keeps of the documents.
+    Data go to nanogpt, llmc or datatrove, and are held against their sha256 first; tokenizer.json is written beside the
+    tokens, and docs/data-format.md says what each format keeps of the documents. A model goes to hf (a folder that HF
+    transformers loads, with the same logits) or to nanogpt (ckpt.pt); docs/checkpoints.md says which models those hold.
 
     Args:
-        data: the data folder
+        path: a data folder; or a model: a run folder, a checkpoint, nanoGPT's ckpt.pt, an HF folder
         to: the format
         out: the folder to write, empty or not there yet
         dtype: of a token; left out, what the format takes for this vocabulary
+        tokenizer: of a model that has none beside it: gpt2, bytes, or the path of a tokenizer.json
     """
+    if _holds_data(path, to):
+        return _export_data(path, to, out, dtype, tokenizer)
+    if dtype is not None:
+        raise InputError(f"{path} is a model, and --dtype is of the tokens of data; leave it out")
+    from talweg.train.exchange.outgoing import export_model
+
+    exported = export_model(path, out, to=to, tokenizer=tokenizer)
+    print(f"{out}  {exported.source} as {exported.form}: {', '.join(exported.files)}")
+    for note in exported.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return 0
+
+
+def _holds_data(path: Path, to: str) -> bool:
+    """Whether a data folder is meant. A checkpoint has a MANIFEST.json, the same name where capitals do not count."""
+    if (path / "manifest.json").is_file() and not (path / "state.json").is_file():
+        return True
+    model = path.is_file() or any(
+        (path / name).exists() for name in ("state.json", "checkpoints", "config.json", "ckpt.pt")
+    )
+    return to != "hf" and not model
+
+
+def _export_data(path: Path, to: str, out: Path, dtype: str | None, tokenizer: str | None) -> int:
     from talweg.corpus.exchange import export as export_data
     from talweg.progress import Stages
 
+    if to == "hf":
+        raise InputError(f"{path} holds tokens, and --to hf writes a model; give a run folder or a checkpoint")
+    if tokenizer is not None:
+        raise InputError(f"{path} holds tokens and their tokenizer; leave --tokenizer out")
     with Stages({"checking": "MB", "exporting": "M tokens"}) as stages:
-        exported = export_data(data, out, to=to, dtype=dtype, progress=stages.update)
+        exported = export_data(path, out, to=to, dtype=dtype, progress=stages.update)
     print(f"{out}  {exported.tokens:,} tokens as {exported.dtype} in {len(exported.files)} files")
     return 0
 

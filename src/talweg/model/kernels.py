@@ -1,7 +1,8 @@
 """Operations whose gradient is written out, because composed ones spend most of a small model's step on the CPU.
 
 Each equals the plain formula in its docstring (tests/model/test_kernels.py); what they save is passes over memory.
-Axes: T tokens, D width, V vocabulary, B batch, S position, H heads, K width of one head.
+Axes: D width, F width within the feed-forward, B batch, S position, H heads of queries, G of keys and values,
+K width of one head.
 """
 
 from typing import Any
@@ -12,16 +13,13 @@ from torch.nn import functional
 
 EPSILON = 1e-6  # under the root of a mean square
 LONGEST_PLAIN = 512  # positions up to which plain attention in bf16 is the faster one on a CPU with matrix units
-SMALLEST = 1e-30  # probability whose logarithm in fp32 is still exact
-CHUNK = 2**19  # logits that are turned into probabilities at a time: 2 MB, the second-level cache of one core
 
 
-def rms_norm(x: Tensor) -> Tensor:
-    """x / sqrt(mean(x^2) + epsilon) over the last axis (Zhang and Sennrich 2019), without a gain.
-
-    A gain would be redundant: the matrix that reads the result can hold it.
-    """
-    return _RmsNorm.apply(x)  # type: ignore[no-any-return, no-untyped-call]
+def rms_norm(x: Tensor, gain: Tensor | None = None, epsilon: float = EPSILON) -> Tensor:
+    """gain * x / sqrt(mean(x^2) + epsilon) over the last axis (Zhang and Sennrich 2019)."""
+    if gain is not None:
+        return _RmsNormGain.apply(x, gain, epsilon)  # type: ignore[no-any-return, no-untyped-call]
+    return _RmsNorm.apply(x, epsilon)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def relu2(x: Tensor) -> Tensor:
@@ -29,15 +27,14 @@ def relu2(x: Tensor) -> Tensor:
     return _Relu2.apply(x)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def total_cross_entropy(features: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """Sum over tokens of -log softmax(features @ weight^T)[target]: (T, D), (V, D), (T,) -> ().
+def swiglu(x: Tensor) -> Tensor:
+    """(..., 2 F) -> (..., F): silu(first half) * second half, silu(g) = g / (1 + e^-g) (Shazeer 2020)."""
+    return _SwiGlu.apply(x)  # type: ignore[no-any-return, no-untyped-call]
 
-    The probabilities are computed in fp32, and kept for the gradient in the dtype of the products.
-    """
-    if features.device.type != "cpu":  # with its own fused kernels; the loop below would wait for every part
-        return functional.cross_entropy(functional.linear(features, weight).float(), targets, reduction="sum")
-    dtype = compute_dtype(features)
-    return _TotalCrossEntropy.apply(features.to(dtype), weight.to(dtype), targets)  # type: ignore[no-any-return, no-untyped-call]
+
+def mix(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+    """weights[0] x + weights[1] y: the two numbers are learned."""
+    return _Mix.apply(x, y, weights)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def compute_dtype(x: Tensor) -> torch.dtype:
@@ -46,27 +43,51 @@ def compute_dtype(x: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
+def precise(x: Tensor) -> torch.dtype:
+    """The dtype of sums over many numbers: fp32, or fp64 where all is in fp64, as in the check of a gradient."""
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
 class _RmsNorm(torch.autograd.Function):
     """y = r x with r = 1 / sqrt(mean(x^2) + epsilon);  dx = r (g - y mean(g y))."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        r = inverse_rms(x).to(x.dtype)
+    def forward(ctx: Any, x: Tensor, epsilon: float) -> Tensor:
+        r = inverse_rms(x, epsilon).to(x.dtype)
         y = x * r
         ctx.save_for_backward(y, r)
         return y
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (g,), (y, r) = gradients, ctx.saved_tensors
         across = torch.addcmul(g, y, (g * y).mean(-1, keepdim=True), value=-1)
-        return torch.mul(across, r)
+        return torch.mul(across, r), None
 
 
-def inverse_rms(x: Tensor) -> Tensor:
-    """1 / sqrt(mean(x^2) + epsilon) over the last axis, kept as an axis, in fp32."""
-    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
-    return torch.rsqrt(norm.square_().div_(x.shape[-1]).add_(EPSILON))
+class _RmsNormGain(torch.autograd.Function):
+    """z = w y, y and r as above;  dx = r (w g - y mean(w g y)), dw = sum over rows of g y."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor, epsilon: float) -> Tensor:
+        r = inverse_rms(x, epsilon).to(x.dtype)
+        y = x * r
+        ctx.save_for_backward(y, r, gain)
+        return y * gain.to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        (g,), (y, r, gain) = gradients, ctx.saved_tensors
+        w, gy = gain.to(y.dtype), g * y
+        dw = gy.flatten(0, -2).sum(0, dtype=gain.dtype)
+        along = (gy @ w).div_(y.shape[-1])[..., None]
+        return torch.addcmul(g * w, y, along, value=-1).mul_(r), dw, None
+
+
+def inverse_rms(x: Tensor, epsilon: float = EPSILON) -> Tensor:
+    """1 / sqrt(mean(x^2) + epsilon) over the last axis, kept as an axis, at least in fp32."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=precise(x))
+    return torch.rsqrt(norm.square_().div_(x.shape[-1]).add_(epsilon))
 
 
 class _Relu2(torch.autograd.Function):
@@ -82,30 +103,41 @@ class _Relu2(torch.autograd.Function):
         return (gradients[0] * positive).mul_(2)
 
 
-class _TotalCrossEntropy(torch.autograd.Function):
-    """d loss / d logits = softmax - one-hot; it takes the place of the logits, so they are held once."""
+class _SwiGlu(torch.autograd.Function):
+    """y = g s u, s = 1 / (1 + e^-g);  dg = (s + g s (1 - s)) u dy, du = g s dy."""
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        logits = features @ weight.t()  # (T, V)
-        total = torch.zeros((), device=features.device)
-        rows = max(CHUNK // weight.shape[0], 1)
-        for part, target in zip(torch.split(logits, rows), torch.split(targets[:, None], rows), strict=True):
-            probability = torch.softmax(part, dim=-1, dtype=torch.float32)
-            right = probability.gather(1, target)
-            if float(right.min()) > SMALLEST:
-                total -= right.log().sum()
-            else:  # too small for fp32 to hold: only its logarithm can be computed
-                total -= torch.log_softmax(part, dim=-1, dtype=torch.float32).gather(1, target).sum()
-            part.copy_(probability.scatter_(1, target, right - 1))
-        ctx.save_for_backward(features, weight, logits)
-        return total
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        gate, up = x.chunk(2, dim=-1)
+        ctx.save_for_backward(x)
+        return functional.silu(gate).mul_(up)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        features, weight, gradient = ctx.saved_tensors
-        scale = gradients[0]
-        return (gradient @ weight).mul_(scale), (gradient.t() @ features).mul_(scale), None
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (g,), (x,) = gradients, ctx.saved_tensors
+        gate, up = x.chunk(2, dim=-1)
+        d = torch.empty_like(x)
+        d_gate, d_up = d.chunk(2, dim=-1)
+        torch.mul(functional.silu(gate), g, out=d_up)
+        d_gate.copy_(torch.ops.aten.silu_backward(g * up, gate))
+        return d
+
+
+class _Mix(torch.autograd.Function):
+    """z = a x + b y;  dx = a g, dy = b g, da = g . x, db = g . y."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(x, y, weights)
+        a, b = weights.unbind()
+        return (x * a).add_(y * b)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        (g,), (x, y, weights) = gradients, ctx.saved_tensors
+        a, b = weights.unbind()
+        products = [(g * each).sum(dtype=weights.dtype) for each in (x, y)]
+        return g * a, g * b, torch.stack(products)
 
 
 class _NormedRotated(torch.autograd.Function):
@@ -115,9 +147,9 @@ class _NormedRotated(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, turn: Tensor, normed: bool) -> Tensor:
-        y = x.float()
-        r = inverse_rms(y) if normed else None
+    def forward(ctx: Any, x: Tensor, turn: Tensor, normed: bool, epsilon: float) -> Tensor:
+        y = x.to(precise(x))
+        r = inverse_rms(y, epsilon) if normed else None
         y = y * r if r is not None else y.clone() if y is x else y
         _as_pairs(y).mul_(turn)
         y = y.to(x.dtype)
@@ -125,16 +157,16 @@ class _NormedRotated(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (g,), (y, r, turn) = gradients, ctx.saved_tensors
-        dtype, g = g.dtype, g.float().contiguous()
+        dtype, g = g.dtype, g.to(precise(g)).contiguous()
         if r is not None:
             along = (g * y).mean(-1, keepdim=True)
-            g = torch.addcmul(g, y.float(), along, value=-1)
-        elif dtype == torch.float32:
+            g = torch.addcmul(g, y.to(g.dtype), along, value=-1)
+        elif dtype == g.dtype:
             g = g.clone()
         _as_pairs(g).mul_(turn.conj())
-        return (g.mul_(r) if r is not None else g).to(dtype), None, None
+        return (g.mul_(r) if r is not None else g).to(dtype), None, None, None
 
 
 def _as_pairs(x: Tensor) -> Tensor:
@@ -142,12 +174,12 @@ def _as_pairs(x: Tensor) -> Tensor:
     return torch.view_as_complex(x.view(*x.shape[:-1], -1, 2))
 
 
-def normed_rotated(x: Tensor, turn: Tensor, *, normed: bool) -> Tensor:
+def normed_rotated(x: Tensor, turn: Tensor, *, normed: bool, epsilon: float = EPSILON) -> Tensor:
     """Queries or keys (B, S, ..., H, K): RMS norm of each head if `normed`, then rotation of each pair by its position.
 
     turn: complex (S, ..., K / 2), e^(i angle), broadcast against x as pairs.
     """
-    return _NormedRotated.apply(x, turn, normed)  # type: ignore[no-any-return, no-untyped-call]
+    return _NormedRotated.apply(x, turn, normed, epsilon)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def same_document(document: Tensor) -> Tensor:
@@ -158,7 +190,9 @@ def same_document(document: Tensor) -> Tensor:
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float, allowed: Tensor | None = None) -> Tensor:
-    """softmax(q k^T / sqrt(K), causal) v; all (B, H, S, K). allowed: as `same_document` gives it, in place of causal.
+    """softmax(q k^T / sqrt(K), causal) v; q (B, H, S, K), k and v (B, G, S, K), head h of q reading head h G / H.
+
+    allowed: as `same_document` gives it, in place of causal.
 
     torch's fused kernel, except where it is the slower: on the CPU its gradient in bf16 takes 2.3 times as long at 256
     positions as that of the plain formula on matrix units (1.2 at 512, 0.9 at 1,024), and with dropout it is not fused
@@ -167,14 +201,29 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float, allowed: T
     training = torch.is_grad_enabled() and q.requires_grad
     short = q.dtype == torch.bfloat16 and q.shape[2] <= LONGEST_PLAIN
     if q.device.type == "cpu" and training and (dropout > 0 or short):
-        B, H, S, K = q.shape
-        mask = torch.full((S, S), float("-inf"), dtype=q.dtype).triu_(1)
-        if allowed is not None:
-            mask = torch.zeros(allowed.shape, dtype=q.dtype).masked_fill_(~allowed, float("-inf"))
-            mask = mask.expand(B, H, S, S).reshape(B * H, S, S)
-        q, k, v = (x.reshape(B * H, S, K) for x in (q, k, v))
-        weights = torch.softmax(torch.baddbmm(mask, q, k.transpose(1, 2), alpha=K**-0.5), dim=-1)
-        return (functional.dropout(weights, dropout) @ v).view(B, H, S, K)
+        return _plain_attention(q, k, v, dropout, allowed)
     return functional.scaled_dot_product_attention(
-        q, k, v, attn_mask=allowed, is_causal=allowed is None, dropout_p=dropout
+        q, k, v, allowed, dropout, is_causal=allowed is None, enable_gqa=k.shape[1] != q.shape[1]
     )
+
+
+def continued_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """As above for the last S of N positions: q (B, H, S, K), k and v (B, G, N, K). Without gradients or dropout."""
+    S, N = q.shape[2], k.shape[2]
+    mask = None if S in (1, N) else torch.ones(S, N, dtype=torch.bool, device=q.device).tril_(N - S)
+    return functional.scaled_dot_product_attention(
+        q, k, v, mask, is_causal=1 < S == N, enable_gqa=k.shape[1] != q.shape[1]
+    )
+
+
+def _plain_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float, allowed: Tensor | None) -> Tensor:
+    """The formula as three products; the queries that share a head of keys stand below each other in one matrix."""
+    (B, H, S, K), G = q.shape, k.shape[1]
+    mask = torch.full((S, S), float("-inf"), dtype=q.dtype).triu_(1).repeat(H // G, 1)
+    if allowed is not None:
+        mask = torch.zeros(allowed.shape, dtype=q.dtype).masked_fill_(~allowed, float("-inf"))
+        mask = mask[:, :, None].expand(B, G, H // G, S, S).reshape(B * G, H // G * S, S)
+    q = q.reshape(B * G, H // G * S, K)
+    k, v = (x.reshape(B * G, S, K) for x in (k, v))
+    weights = torch.softmax(torch.baddbmm(mask, q, k.transpose(1, 2), alpha=K**-0.5), dim=-1)
+    return (functional.dropout(weights, dropout) @ v).view(B, H, S, K)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from talweg.errors import InputError
+from talweg.model.shape import PRESETS, Activation, Initialisation, Norm, Positions
 from talweg.schedule import Kind
 
 HORIZONS = ("steps", "tokens", "epochs", "minutes")  # the keys of [run] that say how long it is; one of them is given
@@ -29,6 +30,7 @@ class RunConfig:
     tokens: float | None = None  # rounded down to whole steps
     epochs: float | None = None  # passes over the training tokens
     minutes: float | None = None  # wall time; the steps are set by a measurement at the start
+    on_divergence: Literal["stop", "rollback", "continue"] = "stop"  # also where a number is not finite
 
 
 @dataclass(frozen=True)
@@ -40,22 +42,32 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """One decoder-only GPT. The defaults are the modern form; layernorm, learned, gelu, gpt2, bias make the classic."""
+    """One decoder-only GPT. A preset is a set of values that lie below those given; talweg is the defaults here."""
 
+    preset: Literal["talweg", "nanogpt"] = "talweg"
+    init_from: Path | None = None  # first weights: nanoGPT's ckpt.pt, an HF folder, a checkpoint; it says the rest here
     layers: int = 4
     heads: int = 4
     width: int = 128
     context: int = 256  # tokens
     vocabulary_size: int | None = None  # None: from the data manifest, rounded up to a multiple of 64
-    norm: Literal["rmsnorm", "layernorm"] = "rmsnorm"
-    positions: Literal["rope", "learned"] = "rope"
-    activation: Literal["relu2", "gelu"] = "relu2"
+    norm: Norm = "rmsnorm"
+    positions: Positions = "rope"
+    activation: Activation = "relu2"  # gelu is the exact one, gelu_tanh the approximation that GPT-2 was trained with
     qk_norm: bool = True
-    initialisation: Literal["zero_out", "gpt2"] = "zero_out"  # zero_out: each block begins as the identity
+    initialisation: Initialisation = "zero_out"  # zero_out: each block begins as the identity
     tied_head: bool = True
     bias: bool = False
     dropout: float = 0.0
     document_mask: bool = False  # attention within the document only; positions stay those of the window
+    kv_heads: int | None = None  # of keys and values, each shared by heads / kv_heads queries; None: as many as heads
+    feed_forward_width: int | None = None  # None: 4 x width; swiglu 8 / 3 x width, which is as many weights
+    norm_gain: bool = False  # of rmsnorm; layernorm always has one
+    norm_epsilon: float | None = None  # None: 1e-6 with rmsnorm, 1e-5 with layernorm
+    rope_base: float = 10_000.0
+    value_residual: bool = False  # the first block's values mixed into those of each later one, by two learned numbers
+    x0_shortcut: bool = False  # the embedding mixed into the stream before each later block, by two learned numbers
+    logit_softcap: float = 0.0  # c: logits become c tanh(logits / c); 0 turns it off
 
 
 @dataclass(frozen=True)
@@ -94,6 +106,7 @@ class ScheduleConfig:
 class EvaluationConfig:
     every: int | None = None  # steps; None: about 30 evaluations a run
     tokens: int | None = None  # None: the whole validation set
+    diagnose: bool = True  # ask the causes too, and tell in one line when a verdict changes
 
 
 @dataclass(frozen=True)
@@ -102,6 +115,17 @@ class CheckpointConfig:
     keep_last: int = 2
     keep_every: int = 0  # steps: of these, one each stays for good; 0: none
     keep_best: bool = False  # the one of the lowest val_loss stays, and `checkpoints/best` names it
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """Trackers that get a copy of log.jsonl; none can stop or slow the run."""
+
+    tensorboard: bool = False
+    wandb: bool = False  # without a network: WANDB_MODE=offline
+    mlflow: bool = False  # to MLFLOW_TRACKING_URI, else to a folder beside the runs
+    trackio: bool = False
+    project: str = "talweg"  # the name under which they gather runs
 
 
 @dataclass(frozen=True)
@@ -126,11 +150,13 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    log: LogConfig = field(default_factory=LogConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     source: str = field(default="", compare=False, repr=False)  # the text of the file this came from
+    given: frozenset[str] | None = field(default=None, compare=False, repr=False)  # keys of it; None: it had no file
 
 
-SECTIONS: dict[str, type] = {f.name: f.default_factory for f in fields(Config) if f.name != "source"}  # type: ignore[misc]
+SECTIONS: dict[str, type] = {f.name: f.default_factory for f in fields(Config) if f.compare}  # type: ignore[misc]
 
 
 def known_keys() -> frozenset[str]:
@@ -171,16 +197,23 @@ def build(values: Mapping[str, Any], overrides: Sequence[str] = (), *, where: st
     if any(f"run.{name}" in replaced for name in HORIZONS):  # a new length takes the place of the file's
         given = {key: value for key, value in given.items() if key.removeprefix("run.") not in HORIZONS}
     given.update(replaced)
+    named = frozenset(given)
+    given = {**preset(given.get("model.preset", ModelConfig.preset)), **given}
     sections: dict[str, Any] = {}
     for name, section in SECTIONS.items():
         prefix = f"{name}."
         own = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
         sections[name] = section(**own)
-    config = Config(**sections)
+    config = Config(**sections, given=named)
     from talweg.train.validate import validate
 
     validate(config, where)
     return config
+
+
+def preset(name: str) -> dict[str, Any]:
+    """The dotted keys that a model preset sets."""
+    return {f"model.{key}": value for key, value in PRESETS[name].items()}
 
 
 def items(config: Config) -> dict[str, Any]:

@@ -74,7 +74,12 @@ def text(split: Split, context: int, num_tokens: int) -> Text:
 
 def evaluate(model: GPT, text: Text, ranks: Ranks, precision: Callable[[], AbstractContextManager[object]]) -> Loss:
     """Mean loss over all tokens of the text, and where it is known which documents are clean, over theirs."""
-    loss, counted = token_losses(model, text, ranks, precision), text.targets >= 0
+    return mean_loss(token_losses(model, text, ranks, precision), text)
+
+
+def mean_loss(loss: NDArray[np.float64], text: Text) -> Loss:
+    """The mean of (W, S) token losses of the text, and of those of its clean documents, with their standard errors."""
+    counted = text.targets >= 0
     whole = clustered_mean(loss[counted], text.document[counted])
     if text.clean is None:
         return whole

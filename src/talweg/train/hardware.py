@@ -20,21 +20,26 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 def measure(config: Config) -> Machine:
     """Choose what the configuration leaves open."""
     reasons: dict[str, str] = {}
-    device: str = config.hardware.device
-    precision: str = config.hardware.precision
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = found(config.hardware.device)
+    if config.hardware.device == "auto":
         reasons["hardware.device"] = "the fastest that is here"
-    elif (device == "cuda" and not torch.cuda.is_available()) or (
-        device == "mps" and not torch.backends.mps.is_available()
-    ):
-        raise InputError(f"hardware.device = {device}, but torch finds none here; leave it out or give cpu")
+    precision: str = config.hardware.precision
     threads = config.hardware.threads or torch.get_num_threads()
     reasons["hardware.threads"] = "every core that torch was given"
     torch.set_num_threads(threads)
     if precision == "auto":
         precision, reasons["hardware.precision"] = _precision(device, config.model.width)
     return Machine(device, precision, threads, reasons)
+
+
+def found(device: str) -> str:
+    """cpu, cuda or mps as asked for; of "auto" the fastest that is here. Raises InputError when it is not here."""
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return next(name for name, is_here in here.items() if is_here)
+    if not here[device]:
+        raise InputError(f"hardware.device = {device}, but torch finds none here; leave it out or give cpu")
+    return device
 
 
 def prepare(threads: int) -> None:
@@ -56,6 +61,18 @@ def _keep_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25)  # older versions allow 32 MB at most
+
+
+def peak_memory(device: str) -> int:
+    """Bytes that training has held at most so far: of the GPU, else of the process."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024  # Linux counts in KiB
 
 
 def autocast(device: str, precision: str) -> AbstractContextManager[object]:

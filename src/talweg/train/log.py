@@ -4,12 +4,14 @@ import io
 import json
 import math
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from talweg.errors import InputError
+from talweg.train.sinks import Sinks
 
 Record = dict[str, Any]
 
@@ -17,11 +19,12 @@ Record = dict[str, Any]
 class Log:
     """An open log file. JSON knows no NaN or infinity: they are written as words."""
 
-    def __init__(self, path: Path | None, keep_bytes: int) -> None:
+    def __init__(self, path: Path | None, keep_bytes: int, sinks: Sinks | None = None) -> None:
         """Keep the first `keep_bytes` of what is there and go on after them; InputError when fewer are there.
 
-        path: None on the ranks that only help: nothing is written.
+        path: None on the ranks that only help: nothing is written. sinks: get a copy of every record.
         """
+        self._sinks, self._news = sinks, list[str]()
         if path is None:
             self._file: io.FileIO | None = None
             return
@@ -46,7 +49,14 @@ class Log:
             raise InputError(
                 f"{self._file.name} could not be written: {error.strerror}; free some space and start again"
             ) from None
+        if self._sinks is not None:
+            self._news += self._sinks.write(record)
         return record
+
+    def news(self) -> list[str]:
+        """Lines for the person since the last call: trackers that were let go of."""
+        told, self._news = self._news, []
+        return told
 
     def size(self) -> int:
         """Bytes so far, all of them safe on the disk."""
@@ -61,6 +71,9 @@ class Log:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._sinks is not None:
+            for told in [*self.news(), *self._sinks.close()]:
+                print(f"talweg: {told}", file=sys.stderr)
         if self._file is not None:
             self._file.close()
 

@@ -14,15 +14,18 @@ import torch
 
 from talweg import __version__
 from talweg.errors import InputError
+from talweg.selfcheck import Judgement, SelfCheck
 from talweg.train import checkpoint as checkpoints
-from talweg.train import hardware
+from talweg.train import details, divergence, hardware
 from talweg.train.config import Config
-from talweg.train.evaluate import bits_per_byte, evaluate
+from talweg.train.evaluate import bits_per_byte, evaluate, mean_loss, token_losses
 from talweg.train.log import Log, Record
 from talweg.train.parallel import in_parts, let_go, own_part
 from talweg.train.ranks import group, weight_spread
+from talweg.train.resume import snapshot
 from talweg.train.retention import Retention
-from talweg.train.start import Plan, begin, facts, snapshot
+from talweg.train.sinks import TRACKERS, Sinks
+from talweg.train.start import Plan, begin, facts
 from talweg.train.stopping import Signals, not_finite
 from talweg.train.update import Gradients, Training, Update, accumulate, apply
 
@@ -46,7 +49,7 @@ def _run(plan: Plan, training: Training, notes: tuple[str, ...]) -> Iterator[Rec
         yield {"step": training.step, "note": done}
         return
     path = plan.folder / "log.jsonl" if training.ranks.first else None
-    with Log(path, training.log_bytes) as log, Signals() as signals:
+    with Log(path, training.log_bytes, _sinks(plan, training)) as log, Signals() as signals:
         try:
             yield log.write(
                 {
@@ -64,14 +67,27 @@ def _run(plan: Plan, training: Training, notes: tuple[str, ...]) -> Iterator[Rec
             raise
 
 
+def _sinks(plan: Plan, training: Training) -> Sinks | None:
+    names = tuple(name for name in TRACKERS if getattr(plan.config.log, name))
+    if not names or not training.ranks.first:
+        return None
+    return Sinks(names, plan.folder, plan.config.run.name, plan.config.log.project, training.step)
+
+
 def _records(plan: Plan, training: Training, log: Log, signals: Signals) -> Iterator[Record]:
-    """Evaluate, save, update; until the plan is done, a signal comes, or a number is not finite."""
+    """Evaluate, judge, save, update; until the plan is done, a signal comes, or the run is not worth going on with."""
+    check = SelfCheck.of(plan.folder / "log.jsonl")
     while True:
-        last = training.step == plan.resolved.steps
+        last, trouble = training.step == plan.resolved.steps, ""
         caught = signals.seen_by_any(training.ranks)
         if _due(training.step, plan.config.evaluation.every, last) and training.evaluated < training.step:
             yield log.write(_evaluation(plan, training))
-        if caught or _save_is_due(plan, training, last):
+            judgement = _judged(plan, training, check)
+            yield from map(log.write, judgement.records)
+            yield from (log.write({"step": training.step, "note": told}) for told in log.news())
+            if plan.config.run.on_divergence != "continue" and training.step >= plan.schedule.warmup_steps:
+                trouble = judgement.fatal  # within the warm-up a loss may rise and come back
+        if caught or (_save_is_due(plan, training, last) and (last or not trouble)):
             _save(plan, training, log)
         if last:
             return
@@ -79,11 +95,21 @@ def _records(plan: Plan, training: Training, log: Log, signals: Signals) -> Iter
             note = f"stopped by {caught} at step {training.step}, and saved"
             yield {"step": training.step, "note": note, "signal": caught}
             return
-        record, trouble = _update(plan, training)
-        yield log.write(record)
+        if not trouble:
+            record, trouble = _update(plan, training)
+            yield log.write(record)
         if trouble:
-            yield log.write({"step": training.step, "note": trouble})
-            return
+            answer = divergence.meet(plan, training, trouble)
+            yield log.write({"step": training.step, "note": answer.note, "stopped": not answer.goes_on})
+            if not answer.goes_on:
+                return
+
+
+def _judged(plan: Plan, training: Training, check: SelfCheck) -> Judgement:
+    """The first rank judges, and all act on it."""
+    if not plan.config.evaluation.diagnose:
+        return Judgement()
+    return training.ranks.agreed(check.judge(training.step) if training.ranks.first else Judgement())
 
 
 def _due(step: int, every: int | None, last: bool) -> bool:
@@ -99,10 +125,10 @@ def _save_is_due(plan: Plan, training: Training, last: bool) -> bool:
     return training.ranks.agreed(training.pace.affords_another())
 
 
-def _update(plan: Plan, training: Training) -> tuple[Record, str | None]:
-    """One step, and what to tell the person where a number was not finite."""
+def _update(plan: Plan, training: Training) -> tuple[Record, str]:
+    """One step, and which of its numbers was not finite."""
     begin, step, tokens = time.perf_counter(), training.step, training.tokens
-    rate = float(plan.schedule.at(step))
+    rate = training.rate_factor * float(plan.schedule.at(step))
     while True:
         gradients = accumulate(training, plan.config, plan.windows)
         update = apply(training, plan.config, rate, gradients)
@@ -116,15 +142,20 @@ def _update(plan: Plan, training: Training) -> tuple[Record, str | None]:
         "lr": rate,
         "grad_norm": update.grad_norm,
         "tokens": tokens,
-        "seconds_per_step": time.perf_counter() - begin,
+        "seconds_per_step": (seconds := time.perf_counter() - begin),
+        "tokens_per_second": plan.config.batch.tokens_per_step / seconds,
         **_details(training, gradients, update),
     }
-    return record, None if update.taken else not_finite(record, lambda: checkpoints.describe_newest(plan.folder))
+    return record, "" if update.taken else not_finite(record)
 
 
 def _details(training: Training, gradients: Gradients, update: Update) -> Record:
     """What a record holds beside the basic figures; absent where it says nothing."""
-    record: Record = {"clip_scale": update.clip_scale, "loader_seconds": gradients.loader_seconds}
+    record: Record = {
+        "clip_scale": update.clip_scale,
+        "loader_seconds": gradients.loader_seconds,
+        "memory_bytes": hardware.peak_memory(training.ranks.device),
+    }
     if gradients.micro_batch_grad_norms:
         record["micro_batch_grad_norms"] = list(gradients.micro_batch_grad_norms)
     if training.ranks.world > 1:
@@ -138,7 +169,8 @@ def _evaluation(plan: Plan, training: Training) -> Record:
     hard = plan.config.hardware
     device = hard.device
     precision = lambda: hardware.autocast(device, hard.precision)  # noqa: E731
-    val = evaluate(training.model, plan.val, training.ranks, precision)
+    losses = token_losses(training.model, plan.val, training.ranks, precision)
+    val, counted = mean_loss(losses, plan.val), plan.val.targets >= 0
     train = evaluate(training.model, plan.train, training.ranks, precision)
     training.evaluated, training.val_loss = training.step, val.value
     record: Record = {
@@ -147,7 +179,11 @@ def _evaluation(plan: Plan, training: Training) -> Record:
         "val_standard_error": val.standard_error,
         "val_bits_per_byte": bits_per_byte(val.value, plan.manifest.val.tokens, plan.manifest.val.bytes),
         "train_eval_loss": train.value,
+        "val_loss_by_position": [bin.nats for bin in details.by_position(losses, counted)],
     }
+    if training.ranks.first:
+        documents = details.by_document(losses, plan.val.document, counted)
+        details.save(plan.folder / "evaluations" / f"step_{training.step:08}.npz", documents)
     if val.clean:
         record["val_loss_clean"] = val.clean.value
         record["val_clean_standard_error"] = val.clean.standard_error

@@ -12,8 +12,9 @@ from typing import Any
 
 from talweg.corpus.manifest import Manifest
 from talweg.errors import InputError
+from talweg.model.shape import from_values
 from talweg.schedule import Schedule
-from talweg.train.config import HORIZONS, SECTIONS, Config, items, with_values
+from talweg.train.config import HORIZONS, SECTIONS, Config, items, preset, with_values
 from talweg.train.validate import check_schedule
 
 NUM_EVALUATIONS = 30  # our choice: enough points for a trend
@@ -99,7 +100,7 @@ def resolve(
 
 
 def _size(config: Config, manifest: Manifest, fill: Callable[[str, Any, str], None]) -> None:
-    """Vocabulary and micro-batch."""
+    """What of the model is open, and the micro-batch."""
     own = manifest.tokenizer.vocabulary_size
     padded = math.ceil(own / VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
     fill("model.vocabulary_size", padded, f"{own} tokens, rounded up to a multiple of {VOCABULARY_MULTIPLE}")
@@ -108,6 +109,10 @@ def _size(config: Config, manifest: Manifest, fill: Callable[[str, Any, str], No
         raise InputError(
             f"model.vocabulary_size = {vocabulary}, but the data have {own} tokens; leave it out or give at least {own}"
         )
+    model = from_values({**items(config), "model.vocabulary_size": vocabulary})
+    fill("model.kv_heads", model.groups, "as many as heads")
+    fill("model.feed_forward_width", model.hidden, f"{model.hidden / model.width:.3g} x width")
+    fill("model.norm_epsilon", model.epsilon, f"that of {model.norm}")
     sequences = config.batch.tokens_per_step // config.model.context
     room = LOGITS_BYTES[config.hardware.device]
     fits = max(room // (4 * vocabulary * config.model.context), 1)
@@ -173,7 +178,7 @@ def to_toml(config: Config, reasons: Mapping[str, str] | None = None, *, only_ch
     only_changed leaves out what has its default value.
     """
     reasons, lines = reasons or {}, []
-    defaults = items(Config())
+    defaults = {**items(Config()), **preset(config.model.preset)}
     horizon = {f"run.{name}" for name in HORIZONS if name != "steps"} if config.run.steps is not None else set()
     for section in SECTIONS:
         body = []

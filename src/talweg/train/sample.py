@@ -1,45 +1,61 @@
 """Text from a trained model, one piece at a time."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
+from talweg.corpus.tokenizer import Tokenizer
 from talweg.corpus.tokenizer import load as load_tokenizer
 from talweg.errors import InputError
-from talweg.model.gpt import GPT, Shape
+from talweg.model.gpt import GPT
+from talweg.model.inference import Reader
+from talweg.model.shape import begun_with, from_values
 from talweg.train import checkpoint as checkpoints
+from talweg.train import hardware
+from talweg.train.choose import Choice, choose
 
 LONGEST_CHARACTER = 4  # bytes in UTF-8, so at most as many tokens
 
 
 def sample(
-    checkpoint: Path, prompt: str, *, tokens: int, temperature: float, top_k: int | None, seed: int
-) -> Iterator[str]:
-    """Yield what follows `prompt`, in pieces that are whole characters.
+    checkpoint: Path,
+    prompt: str,
+    *,
+    tokens: int,
+    choice: Choice,
+    seed: int,
+    stop: Sequence[str] = (),
+    num: int = 1,
+    device: str = "auto",
+) -> Iterator[Iterator[str]]:
+    """Yield `num` texts that go on from `prompt`, each in pieces that are whole characters.
 
-    checkpoint: a checkpoint folder, or a run folder (its newest). temperature 0 takes the most probable token.
+    checkpoint: a checkpoint folder, or a run folder (its newest). Text i is drawn with the seed `seed` + i, so that
+    each can be had alone. It ends after `tokens`, where a document ends, or before the first of the texts in `stop`.
     Raises InputError when there is no checkpoint, or an argument is out of range.
     """
-    if temperature < 0 or (top_k is not None and top_k < 1) or tokens < 0:
-        raise InputError("sampling needs temperature 0 or more, top_k 1 or more, tokens 0 or more")
+    if tokens < 0 or num < 1 or not all(stop):
+        raise InputError("sampling needs tokens 0 or more, num 1 or more, and no stop text that is empty")
     folder = checkpoints.find(Path(checkpoint))
-    model = load_model(folder)
+    model = load_model(folder, hardware.found(device))
     tokenizer = load_tokenizer(_tokenizer_folder(folder))
-    ids = [int(token) for token in tokenizer.encode(prompt)] or [tokenizer.separator_id]
-    generator = torch.Generator().manual_seed(seed)
+    for i in range(num):
+        yield before_stop(pieces(model, tokenizer, prompt, tokens, choice, seed + i), stop)
+
+
+def pieces(model: GPT, tokenizer: Tokenizer, prompt: str, tokens: int, choice: Choice, seed: int) -> Iterator[str]:
+    """Yield one text as it is chosen, in whole characters; it ends where the document does."""
+    new = [int(token) for token in tokenizer.encode(prompt)] or [tokenizer.separator_id]
+    reader, generator = Reader(model), torch.Generator().manual_seed(seed)
     pending: list[int] = []  # tokens whose bytes are no whole character yet
     for _ in range(tokens):
-        window = torch.tensor([ids[-model.shape.context :]])
-        with torch.inference_mode():
-            logits = model.head(model.features(window)[:, -1])[0].float()
-        token = choose(logits[: tokenizer.vocabulary_size], temperature, top_k, generator)
+        logits = reader.read(torch.tensor([new]))[0, : tokenizer.vocabulary_size].cpu()
+        token = choose(logits, choice, generator)
         if token == tokenizer.separator_id:
             return
-        ids.append(token)
+        new = [token]
         pending.append(token)
         text = tokenizer.decode(pending)
         if not text.endswith("\ufffd") or len(pending) >= LONGEST_CHARACTER:
@@ -47,32 +63,36 @@ def sample(
             pending = []
 
 
-def load_model(folder: Path) -> GPT:
-    """The model of a checkpoint folder, in evaluation mode on the CPU."""
+def before_stop(parts: Iterable[str], stop: Sequence[str]) -> Iterator[str]:
+    """The text in `parts` up to where the first of the texts in `stop` begins; what may be one's beginning waits."""
+    waiting = ""
+    for part in parts:
+        waiting += part
+        found = [at for text in stop if (at := waiting.find(text)) >= 0]
+        if found:
+            waiting = waiting[: min(found)]
+            break
+        kept = max((_beginning(waiting, text) for text in stop), default=0)
+        if ready := waiting[: len(waiting) - kept]:
+            yield ready
+            waiting = waiting[len(ready) :]
+    if waiting:
+        yield waiting
+
+
+def _beginning(text: str, stop: str) -> int:
+    """How many characters at the end of `text` are the beginning of `stop`."""
+    return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)
+
+
+def load_model(folder: Path, device: str = "cpu") -> GPT:
+    """The model of a checkpoint folder, in evaluation mode."""
     saved = checkpoints.load(folder)
-    names = {f.name for f in fields(Shape)}
-    shape = Shape(
-        **{
-            name: value
-            for key, value in saved.state["config"].items()
-            if (name := key.removeprefix("model.")) in names and key.startswith("model.")
-        }
-    )
-    model = GPT(shape)
+    model = GPT(from_values(begun_with(saved.state["config"])))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(saved.model[name])
-    return model.eval()
-
-
-def choose(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> int:
-    """One token from (V,) logits."""
-    if temperature == 0:
-        return int(logits.argmax())
-    if top_k is not None and top_k < logits.numel():
-        logits = logits.masked_fill(logits < logits.topk(top_k).values[-1], float("-inf"))
-    probabilities = torch.softmax(logits / temperature, dim=0)
-    return int(torch.multinomial(probabilities, 1, generator=generator))
+    return model.to(device).eval()
 
 
 def _tokenizer_folder(checkpoint: Path) -> Path:

@@ -1,31 +1,33 @@
 """Before the first step: the data opened, the configuration resolved, the model built or restored."""
 
-import hashlib
-import math
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from talweg import __version__
 from talweg.corpus import manifest as manifests
 from talweg.corpus.manifest import Manifest
 from talweg.corpus.shards import Split, open_split
-from talweg.corpus.windows import ORDER, Windows
+from talweg.corpus.windows import Windows
 from talweg.errors import InputError
 from talweg.files import write_text
-from talweg.model.gpt import GPT, Shape
+from talweg.model.gpt import GPT
+from talweg.model.shape import Shape, from_values
 from talweg.schedule import Schedule
 from talweg.train import checkpoint as checkpoints
 from talweg.train import evaluate, hardware, optimizer, parallel
 from talweg.train.config import Config, items
+from talweg.train.exchange.initial import adopt
+from talweg.train.exchange.pairs import fill
 from talweg.train.loss_scale import LossScale
 from talweg.train.ranks import Ranks, join, same_on_all
 from talweg.train.resolve import Resolved, resolve, to_toml
+from talweg.train.resume import restore, text_sha256
 from talweg.train.update import Training, accumulate, apply
 
 PACE_SECONDS, PACE_STEPS = 2.0, 4  # how long the pace is measured when the length is given in minutes
@@ -41,6 +43,7 @@ class Plan:
     windows: Windows
     val: evaluate.Text
     train: evaluate.Text  # a fixed slice of the training text, as large as `val`
+    initial: Mapping[str, str] | None = None  # where the first weights came from: source, sha256; None: random ones
 
     @property
     def config(self) -> Config:
@@ -68,6 +71,7 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
     same_on_all(_common(config, manifest), ranks)
     saved = ranks.together(lambda: checkpoints.newest(folder, notes.append) if ranks.first else None)
     state = ranks.agreed(saved.state if saved else None)
+    config, initial = ranks.together(lambda: adopt(given, manifest, state))
     windows = Windows(split, config.model.context, config.run.seed)
     resolved = ranks.together(
         lambda: resolve(
@@ -78,14 +82,14 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
             earlier=state["config"] if state else None,
         )
     )
+    resolved = replace(resolved, reasons={**resolved.reasons, **initial.reasons})
     hardware.prepare(resolved.config.hardware.threads or 1)
     val, train = ranks.together(lambda: _texts(resolved.config, split))
-    plan = Plan(folder, resolved, manifest, windows, val, train)
+    plan = Plan(folder, resolved, manifest, windows, val, train, initial.record)
     ranks.together(lambda: _check_shares(plan, ranks))
-    changed = ranks.together(lambda: _changes(plan, state)) if state else []
-    training = fresh(resolved.config, ranks)
+    training = fresh(resolved.config, ranks, initial.weights)
     if state:
-        notes.append(_restore(training, saved or checkpoints.Checkpoint({}, {}, state), changed))
+        notes += restore(plan, training, saved or checkpoints.Checkpoint({}, {}, state))
     ranks.together(lambda: _write_folder(plan, given) if ranks.first else None)
     return plan, training, tuple(notes)
 
@@ -93,7 +97,7 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
 def _common(config: Config, manifest: Manifest) -> dict[str, str]:
     """What all ranks have to agree on, by the name a person would call it. Paths may differ between machines."""
     stated = {key: str(value) for key, value in items(config).items() if key not in ("data.path", "run.out")}
-    return {**stated, "a text of sha256": _train_sha256(manifest), "a tokenizer of sha256": manifest.tokenizer.sha256}
+    return {**stated, "a text of sha256": text_sha256(manifest), "a tokenizer of sha256": manifest.tokenizer.sha256}
 
 
 def _texts(config: Config, split: Split) -> tuple[evaluate.Text, evaluate.Text]:
@@ -125,14 +129,16 @@ def _check_shares(plan: Plan, ranks: Ranks) -> None:
         )
 
 
-def fresh(config: Config, ranks: Ranks | None = None) -> Training:
+def fresh(config: Config, ranks: Ranks | None = None, weights: Mapping[str, Tensor] | None = None) -> Training:
     """A new model and optimizer; the random numbers of initialisation start from the seed, the same on every rank.
 
-    ranks: those that train together; None: this process alone.
+    ranks: those that train together; None: this process alone. weights: in place of random ones.
     """
     ranks = ranks or Ranks(device=config.hardware.device)
     torch.manual_seed(config.run.seed)
     model = GPT(shape(config)).to(ranks.device)
+    if weights is not None:
+        fill(model, weights)
     objective = parallel.spread(model, config.hardware.strategy, ranks)
     scale = LossScale() if config.hardware.precision == "fp16" else None
     return Training(model, optimizer.build(model, config.optimizer), objective, ranks, scale)
@@ -140,8 +146,7 @@ def fresh(config: Config, ranks: Ranks | None = None) -> Training:
 
 def shape(config: Config) -> Shape:
     """The model's own description of what the configuration asks for."""
-    values = asdict(config.model)
-    return Shape(**values)
+    return from_values(items(config))
 
 
 def seconds_per_step(config: Config, windows: Windows) -> float:
@@ -154,31 +159,6 @@ def seconds_per_step(config: Config, windows: Windows) -> float:
         apply(training, config, 0.0, accumulate(training, config, windows))
         times.append(time.perf_counter() - begin)
     return sorted(times)[len(times) // 2]
-
-
-def snapshot(plan: Plan, training: Training, log_bytes: int) -> checkpoints.Checkpoint:
-    """Everything that is needed to go on exactly. Random numbers are not among it: `ranks.draw_anew` makes them."""
-    model = {name: parameter.detach() for name, parameter in training.model.named_parameters()}
-    moments = optimizer.state_tensors(training.model, training.optimizer)
-    state = {
-        "talweg": __version__,
-        "step": training.step,
-        "tokens": training.tokens,
-        "order": ORDER,
-        "cursor": training.cursor,
-        "evaluated": training.evaluated,
-        "val_loss": training.val_loss if training.evaluated == training.step else None,
-        "ranks": training.ranks.world,
-        "log_bytes": log_bytes,
-        "loss_scale": asdict(training.loss_scale) if training.loss_scale else None,
-        "tokenizer_sha256": plan.manifest.tokenizer.sha256,
-        "train_tokens": plan.manifest.train.tokens,
-        "train_sha256": _train_sha256(plan.manifest),
-        "parent": None,
-        "schedule": asdict(plan.schedule),
-        "config": {key: str(value) if isinstance(value, Path) else value for key, value in items(plan.config).items()},
-    }
-    return checkpoints.Checkpoint(model, moments, state)
 
 
 def facts(plan: Plan, model: GPT, ranks: int = 1) -> dict[str, Any]:
@@ -204,6 +184,7 @@ def facts(plan: Plan, model: GPT, ranks: int = 1) -> dict[str, Any]:
         "precision": config.hardware.precision,
         "seed": config.run.seed,
         "ranks": ranks,
+        "initialised_from": plan.initial["source"] if plan.initial else None,
         "eval_windows": len(plan.val.inputs),
         "eval_is_fixed": True,
         "dataset": str(config.data.path),
@@ -232,78 +213,6 @@ def _text_facts(manifest: Manifest) -> dict[str, Any]:
         "unigram_nats": manifest.unigram_nats,
         "bigram_nats": manifest.bigram_nats,
     }
-
-
-def _changes(plan: Plan, state: Mapping[str, Any]) -> list[str]:
-    """What has changed since this state was saved; InputError when the run cannot go on from it."""
-    now = items(plan.config)
-    changed = {
-        key: f"{key} {value} -> {now[key]}"
-        for key, value in state["config"].items()
-        if key in now and str(now[key]) != str(value) and now[key] != value
-    }
-    for key in changed:
-        if key.startswith("model.") and key != "model.dropout":
-            raise InputError(f"{plan.folder} was begun with another model ({changed[key]}); give another run.name")
-    if state.get("order") != ORDER:
-        found = f"in the order {state['order']}" if "order" in state else "in an order without a name"
-        raise InputError(
-            f"{plan.folder} has read its text {found}, this version reads it in the order {ORDER}: finish the run with "
-            f"the version that began it (Talweg {state.get('talweg')}), or give another run.name"
-        )
-    if state["tokenizer_sha256"] != plan.manifest.tokenizer.sha256:
-        raise InputError(
-            f"{plan.folder} was begun with another tokenizer than {plan.config.data.path} has; give another run.name"
-        )
-    if state.get("train_sha256") != _train_sha256(plan.manifest):  # the cursor would mean other windows
-        raise InputError(
-            f"{plan.folder} was begun on {_other_text(state, plan.manifest)}; give the data it was begun with, "
-            "or another run.name"
-        )
-    return list(changed.values())
-
-
-def _restore(training: Training, saved: checkpoints.Checkpoint, changed: list[str]) -> str:
-    """Load the checkpoint, of which the first rank has the tensors, into `training`; says where the run goes on."""
-    state, ranks = saved.state, training.ranks
-    weights = parallel.handed_out(saved.model, training.model, ranks)
-    with torch.no_grad():
-        for name, parameter in training.model.named_parameters():
-            parameter.copy_(weights[name])
-    moments = parallel.handed_out(saved.optimizer, training.model, ranks)
-    optimizer.restore(training.model, training.optimizer, moments)
-    for name in ("step", "cursor", "tokens", "evaluated", "log_bytes"):
-        setattr(training, name, state[name])
-    training.saved = training.step
-    if training.loss_scale is not None and state.get("loss_scale"):
-        training.loss_scale = LossScale(**state["loss_scale"])
-    training.val_loss = state.get("val_loss") or math.nan
-    if state.get("ranks", 1) != ranks.world:
-        changed = [*changed, f"ranks {state.get('ranks', 1)} -> {ranks.world}"]
-    note = f"goes on from step {training.step}"
-    return f"{note}, with {', '.join(changed)}" if changed else note
-
-
-def _train_sha256(manifest: Manifest) -> str:
-    """One hash of the training text as the manifest has it: of the sha256 of its shards and their documents, in order.
-
-    The same text in another folder has the same; where the shards themselves were changed `open_split` or `verify`
-    tells.
-    """
-    hashes = [each for shard in manifest.train.shards for each in (shard.sha256, shard.documents_sha256)]
-    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
-
-
-def _other_text(state: Mapping[str, Any], manifest: Manifest) -> str:
-    """What tells the text that a checkpoint has read from this one."""
-    before, now = state.get("train_tokens"), manifest.train.tokens
-    if before is None:
-        return "a text that its checkpoint does not name"
-    return (
-        f"another text, of {before:,} training tokens, this one has {now:,}"
-        if before != now
-        else (f"another text of as many training tokens ({now:,})")
-    )
 
 
 def _write_folder(plan: Plan, given: Config) -> None:

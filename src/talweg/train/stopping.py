@@ -3,7 +3,7 @@
 import math
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -51,13 +51,10 @@ class Signals:
         self._restore()
 
 
-def not_finite(record: Mapping[str, Any], newest_checkpoint: Callable[[], str]) -> str | None:
-    """What to tell the person when this update's loss or gradient was not finite; None when all is well."""
+def not_finite(record: Mapping[str, Any]) -> str:
+    """Which number of this update was not finite; "" when all are."""
     for name, words in (("loss", "the loss"), ("grad_norm", "the norm of the gradient")):
         value = record.get(name, 0.0)
         if not math.isfinite(value):
-            return (
-                f"stopped: {words} is {value} at step {record['step']}; {newest_checkpoint()}. "
-                "Lower optimizer.peak_lr or raise schedule.warmup_steps"
-            )
-    return None
+            return f"{words} is {value} at step {record['step']}"
+    return ""

@@ -40,6 +40,9 @@ class Training:
     saved: int = -1  # the last step that was saved
     pace: Pace = field(default_factory=Pace)  # of saving
     log_bytes: int = 0  # length of the log when this state was saved
+    rollbacks: int = 0  # to an earlier checkpoint, after a divergence
+    rate_factor: float = 1.0  # of the scheduled learning rate, after rollbacks
+    skipped_in_a_row: int = 0  # batches whose gradient was not finite
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ def apply(training: Training, config: Config, rate: float, gradients: Gradients)
         optimizer.set_learning_rate(training.optimizer, rate)
         training.optimizer.step()
         training.step += 1
+        training.skipped_in_a_row = 0
         training.cursor += config.batch.tokens_per_step // config.model.context
         training.tokens += config.batch.tokens_per_step
         if training.loss_scale is not None:

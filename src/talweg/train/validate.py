@@ -12,6 +12,8 @@ AT_LEAST_ONE = (
     "model.width",
     "model.context",
     "model.vocabulary_size",
+    "model.kv_heads",
+    "model.feed_forward_width",
     "batch.tokens_per_step",
     "batch.micro_batch",
     "evaluation.every",
@@ -20,9 +22,19 @@ AT_LEAST_ONE = (
     "checkpoint.keep_last",
     "hardware.threads",
 )
-POSITIVE = ("run.tokens", "run.epochs", "run.minutes", "optimizer.peak_lr", "optimizer.epsilon", "schedule.end_share")
+POSITIVE = (
+    "run.tokens",
+    "run.epochs",
+    "run.minutes",
+    "model.norm_epsilon",
+    "model.rope_base",
+    "optimizer.peak_lr",
+    "optimizer.epsilon",
+    "schedule.end_share",
+)
 NOT_NEGATIVE = (
     "run.seed",
+    "model.logit_softcap",
     "schedule.min_lr",
     "schedule.warmup_steps",
     "optimizer.weight_decay",
@@ -52,7 +64,8 @@ def validate(config: Config, where: str = "configuration") -> None:
         if key in SHARES and not 0 <= value <= 1:
             raise InputError(f"{where}: {key} = {value}: needed a share from 0 to 1")
     _horizon(config, where)
-    _model(config, where)
+    if config.model.init_from is None:  # else its file says the rest, and `check_model` follows when it is read
+        check_model(config, where)
     if config.schedule.min_lr > config.optimizer.peak_lr:
         raise InputError(
             f"{where}: schedule.min_lr = {config.schedule.min_lr} is above "
@@ -72,10 +85,16 @@ def _horizon(config: Config, where: str) -> None:
         raise InputError(f"{where}: the length of the run is given more than once ({found}); keep one of {names}")
 
 
-def _model(config: Config, where: str) -> None:
+def check_model(config: Config, where: str = "configuration") -> None:
+    """The sizes of the model must go together, and with the batch."""
     model, batch = config.model, config.batch
     if model.width % model.heads:
         raise InputError(f"{where}: model.width = {model.width} is not a multiple of model.heads = {model.heads}")
+    if model.kv_heads is not None and model.heads % model.kv_heads:
+        raise InputError(
+            f"{where}: model.heads = {model.heads} is not a multiple of model.kv_heads = {model.kv_heads}; "
+            f"each head of keys serves as many heads of queries"
+        )
     if model.positions == "rope" and model.width // model.heads % 2:
         raise InputError(
             f"{where}: rope needs an even width per head; model.width / model.heads = {model.width // model.heads}"

@@ -1,0 +1,66 @@
+"""What a run does about numbers that are not finite, and about a verdict with which going on is a waste.
+
+stop      leave the weights at the last good checkpoint, and say so
+rollback  go back to it, leave out the text read since, halve the learning rate (Chowdhery et al. 2022 left out the
+          text after each loss spike of PaLM; the halved rate is our choice, for runs that have no text to blame)
+continue  leave out the batch; a verdict is only told
+"""
+
+from dataclasses import dataclass
+
+from talweg.errors import InputError
+from talweg.train import checkpoint as checkpoints
+from talweg.train.resume import restore
+from talweg.train.start import Plan
+from talweg.train.update import Training
+
+MOST_ROLLBACKS = 3  # our choice: what comes back a fourth time is no accident
+MOST_SKIPPED = 100  # batches in a row without a finite gradient. Our choice: weights that are lost give no other
+RATE = 0.5  # the learning rate after a rollback, against that before
+
+
+@dataclass(frozen=True)
+class Answer:
+    """note: for the log and the person."""
+
+    note: str
+    goes_on: bool
+
+
+def meet(plan: Plan, training: Training, trouble: str) -> Answer:
+    """Act on the trouble as the configuration says; `training` is then as it shall go on."""
+    policy = plan.config.run.on_divergence
+    where = checkpoints.describe_newest(plan.folder)
+    if policy == "continue":
+        training.skipped_in_a_row += 1
+        if training.skipped_in_a_row > MOST_SKIPPED:
+            return Answer(f"stopped: {MOST_SKIPPED} batches in a row gave no finite gradient; {where}", False)
+        training.cursor += plan.sequences_per_step
+        return Answer(f"{trouble}: the batch is left out", True)
+    if policy == "rollback":
+        return _rolled_back(plan, training, trouble)
+    advice = "lower optimizer.peak_lr, raise schedule.warmup_steps, or give run.on_divergence = rollback"
+    return Answer(f"stopped: {trouble}; {where}; {advice}", False)
+
+
+def _rolled_back(plan: Plan, training: Training, trouble: str) -> Answer:
+    count, factor, cursor, step = training.rollbacks + 1, training.rate_factor, training.cursor, training.step
+    if count > MOST_ROLLBACKS:
+        return Answer(f"stopped: {trouble}, after {MOST_ROLLBACKS} rollbacks", False)
+    ranks = training.ranks
+    try:
+        saved = ranks.together(lambda: checkpoints.newest(plan.folder, lambda _: None) if ranks.first else None)
+    except InputError as error:
+        return Answer(f"stopped: {trouble}; {error}", False)
+    state = ranks.agreed(saved.state if saved else None)
+    if state is None:
+        return Answer(f"stopped: {trouble}, and there is no checkpoint to go back to", False)
+    restore(plan, training, saved or checkpoints.Checkpoint({}, {}, state))
+    skipped = cursor + plan.sequences_per_step - training.cursor
+    training.cursor += skipped
+    training.rollbacks, training.rate_factor = count, factor * RATE
+    note = (
+        f"{trouble}: back from step {step} to step {training.step}; the {skipped * plan.config.model.context:,} tokens "
+        f"read since are left out, and the learning rate is {training.rate_factor:g} of its plan from here"
+    )
+    return Answer(note, True)

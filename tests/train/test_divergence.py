@@ -1,0 +1,146 @@
+"""A run that judges itself: lines when a verdict changes, and what it does when it is lost."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from talweg import selfcheck
+from talweg.finding import Finding
+from talweg.train import checkpoint as checkpoints
+from talweg.train import divergence, loop, update
+from talweg.train.config import Config
+from talweg.train.loop import train
+
+Make = Callable[..., Config]
+
+
+def poisoned(monkeypatch: pytest.MonkeyPatch, bad: Callable[[int], bool]) -> list[int]:
+    """Losses become NaN where `bad(cursor)`; returns the cursors of all updates tried."""
+    real, tried = update.accumulate, []
+
+    def broken(training: Any, *rest: Any) -> update.Gradients:
+        tried.append(training.cursor)
+        gradients = real(training, *rest)
+        return replace(gradients, loss=math.nan) if bad(training.cursor) else gradients
+
+    monkeypatch.setattr(loop, "accumulate", broken)
+    return tried
+
+
+def test_rollback_goes_back_leaves_out_the_text_since_and_halves_the_rate(
+    configured: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(run__name="a", run__on_divergence="rollback")
+    tried = poisoned(monkeypatch, lambda cursor: cursor == 6 * 8)
+    records = list(train(config))
+    assert tried == [8 * k for k in range(7)] + [8 * k for k in range(7, 7 + 8)]  # steps 4 to 11, after batch 6
+    note = next(r["note"] for r in records if "rolled" in r.get("note", "") or "back from step" in r.get("note", ""))
+    assert note == (
+        "the loss is nan at step 6: back from step 6 to step 4; the 768 tokens read since are left out, and the "
+        "learning rate is 0.5 of its plan from here"
+    )
+    rates = [(r["step"], r["lr"]) for r in records if "loss" in r]
+    again = rates[rates.index(max(r for r in rates if r[0] == 6)) + 1 :]
+    assert [s for s, _ in again] == list(range(4, 12))
+    before = dict(rates[:6])
+    assert again[0][1] == pytest.approx(before[4] / 2)
+    state = checkpoints.load(checkpoints.find(config.run.out / "a")).state
+    assert (state["rollbacks"], state["rate_factor"], state["step"], state["cursor"]) == (1, 0.5, 12, 15 * 8)
+
+
+def test_rollback_gives_up_when_the_trouble_comes_back(configured: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    poisoned(monkeypatch, lambda cursor: cursor >= 6 * 8)
+    records = list(train(configured(run__name="a", run__on_divergence="rollback")))
+    notes = [r["note"] for r in records if "back from step" in r.get("note", "")]
+    assert len(notes) == divergence.MOST_ROLLBACKS
+    assert records[-1]["note"].endswith("after 3 rollbacks")
+    assert records[-1]["stopped"] is True
+
+
+def test_continue_leaves_out_the_batch_and_an_endless_run_of_them_ends(
+    configured: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(run__name="a", run__on_divergence="continue")
+    poisoned(monkeypatch, lambda cursor: cursor == 6 * 8)
+    records = list(train(config))
+    assert [r["note"] for r in records if "left out" in r.get("note", "")] == [
+        "the loss is nan at step 6: the batch is left out"
+    ]
+    assert records[-1]["step"] == 12
+    assert checkpoints.load(checkpoints.find(config.run.out / "a")).state["cursor"] == 13 * 8
+    monkeypatch.setattr(divergence, "MOST_SKIPPED", 5)
+    poisoned(monkeypatch, lambda cursor: True)
+    records = list(train(configured(run__name="b", run__on_divergence="continue")))
+    assert records[-1]["note"].startswith("stopped: 5 batches in a row gave no finite gradient")
+
+
+def test_a_run_that_diverges_stops_with_the_diagnosis(configured: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selfcheck, "FREE", math.inf)  # judged at every evaluation, however busy the machine
+    wild = configured(
+        run__name="a",
+        run__steps=600,
+        model__norm="layernorm",
+        model__positions="learned",
+        model__activation="gelu",
+        model__initialisation="gpt2",
+        model__qk_norm=False,
+        model__bias=True,
+        optimizer__peak_lr=3.0,
+        optimizer__grad_clip=0.0,
+        schedule__kind="constant",
+        schedule__warmup_steps=60,
+        evaluation__every=20,
+    )
+    records = list(train(wild))
+    assert records[-1]["stopped"] is True, records[-1]
+    assert records[-1]["note"].startswith("stopped: diverged: the best level is")
+    assert 60 <= records[-1]["step"] < 300
+    told = [r for r in records if r.get("cause") == "diverged"]
+    assert told[-1]["verdict"] == "present"
+    newest = checkpoints.load(checkpoints.find(wild.run.out / "a"))
+    assert newest.state["step"] < records[-1]["step"]  # what is lost is not saved over what is not
+
+
+class Asked:
+    """A diagnosis whose one cause answers what it is told to."""
+
+    def __init__(self, *verdicts: str) -> None:
+        self.answers = iter(verdicts)
+
+    def __call__(self) -> Any:
+        finding = Finding(next(self.answers), "because of this")  # type: ignore[arg-type]
+        cause = type("Cause", (), {"name": "diverged", "finding": finding})
+        return type("Diagnosis", (), {"causes": (cause,)})
+
+
+def test_a_verdict_is_told_once_two_judgements_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = selfcheck.SelfCheck(tmp_path / "log.jsonl")
+    asked = Asked("absent", "absent", "present", "absent", "present", "present", "present", "absent", "absent")
+    monkeypatch.setattr(check, "_diagnose", asked)
+    told = [check.judge(step) for step in range(9)]
+    assert [len(t.records) for t in told] == [0, 0, 0, 0, 0, 1, 0, 0, 1]
+    assert told[5].records[0]["note"] == "step 5: diverged is present: because of this"
+    assert told[5].fatal == "diverged: because of this"
+    assert told[8].records[0]["note"] == "step 8: diverged is absent now: because of this"
+
+
+def test_what_was_told_is_not_told_again_after_a_resume(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 3, "loss": 2}\n{"step": 4, "cause": "diverged", "verdict": "present"}\n{"cause\n')
+    assert selfcheck.SelfCheck.of(log).told == {"diverged": "present"}
+
+
+def test_judging_is_put_off_where_it_would_take_too_much_of_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = selfcheck.SelfCheck(tmp_path / "log.jsonl")
+    calls = []
+    monkeypatch.setattr(check, "_diagnose", lambda: calls.append(1))
+    check.judge(0)
+    check.spent = 1e6  # as if the last judgement had taken that long
+    check.judge(1)
+    assert len(calls) == 1
