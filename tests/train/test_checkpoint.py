@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -112,19 +113,24 @@ def test_the_run_keeps_its_best_by_the_loss_it_logged(configured: Make) -> None:
     assert evaluated[best["step"]] == best["val_loss"] == min(evaluated.values())
 
 
-def test_saving_where_nobody_said_how_often_takes_a_small_share_of_the_time(
+def test_a_save_is_afforded_when_a_hundred_times_as_long_has_passed() -> None:
+    now = time.monotonic()
+    assert not checkpoints.Pace(1.0, now - 90).affords_another()
+    assert checkpoints.Pace(1.0, now - 101).affords_another()
+    assert checkpoints.Pace().affords_another()  # of the first save nothing is known
+
+
+def test_where_nobody_said_how_often_to_save_it_is_at_evaluations_that_afford_it(
     configured: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At a save of a second, evaluations a minute apart are too close for one each; the last is always saved."""
-    clock, saves = iter(range(0, 10**6, 15)), []  # each look at the clock is 15 s after the one before
-    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: float(next(clock)))
-    monkeypatch.setattr(checkpoints, "SHARE", 0.2)
+    answers, saves = iter([True, False, False, True, False, False]), list[int]()
+    monkeypatch.setattr(checkpoints.Pace, "affords_another", lambda _: next(answers))
     monkeypatch.setattr(checkpoints, "save", lambda folder, saved, *rest: saves.append(saved.state["step"]))
-    list(train(configured(run__name="open", checkpoint__every=None, evaluation__every=1)))
-    assert saves == [0, 5, 10, 12]  # 15 s each: after 75 s
+    list(train(configured(run__name="open", checkpoint__every=None, evaluation__every=2)))
+    assert saves == [0, 6, 12]  # the last always
     saves.clear()
-    list(train(configured(run__name="given", checkpoint__every=2, evaluation__every=1)))
-    assert saves == [0, 2, 4, 6, 8, 10, 12]
+    list(train(configured(run__name="given", checkpoint__every=3, evaluation__every=2)))
+    assert saves == [0, 3, 6, 9, 12]
 
 
 def test_tensors_are_written_as_safetensors_reads_them(tmp_path: Path) -> None:

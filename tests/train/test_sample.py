@@ -18,6 +18,7 @@ from talweg.train import checkpoint as checkpoints
 from talweg.train.choose import Choice
 from talweg.train.config import Config, build
 from talweg.train.loop import train
+from talweg.train.retention import Retention
 from talweg.train.sample import before_stop, load_model, sample
 
 Make = Callable[..., Config]
@@ -151,7 +152,9 @@ def test_a_checkpoint_of_an_older_version_is_the_model_it_was(run: Path, tmp_pat
     config = {k: v for k, v in saved.state["config"].items() if k.removeprefix("model.") not in newer}
     for activation, expected in (("relu2", "relu2"), ("gelu", "gelu_tanh")):
         state = {**saved.state, "config": {**config, "model.activation": activation}}
-        folder = checkpoints.save(tmp_path / activation, checkpoints.Checkpoint(saved.model, saved.optimizer, state), 1)
+        folder = checkpoints.save(
+            tmp_path / activation, checkpoints.Checkpoint(saved.model, saved.optimizer, state), Retention()
+        )
         loaded = load_model(folder)
         assert loaded.shape.activation == expected
         assert all(torch.equal(p, q) for p, q in zip(loaded.parameters(), model.parameters(), strict=True))

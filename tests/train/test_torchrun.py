@@ -67,8 +67,7 @@ def own_lines(output: str) -> str:
         (
             i
             for i, line in enumerate(lines)
-            if (line.startswith("Traceback")
-            and "torch/distributed" in lines[i + 1])
+            if (line.startswith("Traceback") and "torch/distributed" in lines[i + 1])
             or "/bin/torchrun" in line
             or "<frozen runpy>" in line
         ),

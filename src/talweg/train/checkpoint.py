@@ -62,7 +62,7 @@ class Pace:
     """How long the last save took, and when it was done."""
 
     seconds: float = 0.0
-    done: float = field(default_factory=lambda: time.monotonic())
+    done: float = field(default_factory=time.monotonic)
 
     def affords_another(self) -> bool:
         """Whether a save as slow as the last keeps all of them below `SHARE` of the time."""
