@@ -173,8 +173,11 @@ def draw_anew(seed: int, step: int, ranks: Ranks) -> None:
 
     A rank of another has other numbers, and so has a run that goes on with another number of ranks.
     """
-    key = np.random.SeedSequence((seed, step, ranks.rank)).generate_state(1)[0]
-    torch.manual_seed(int(key))
+    key = int(np.random.SeedSequence((seed, step, ranks.rank)).generate_state(1)[0])
+    if ranks.device == "cpu":
+        torch.default_generator.manual_seed(key)  # 1 us, where torch.manual_seed looks for other devices for 95
+    else:
+        torch.manual_seed(key)
 
 
 def weight_spread(weights: Iterable[Tensor], ranks: Ranks) -> float:
