@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from talweg.corpus.shards import Split
 from talweg.corpus.windows import rank_slice
 from talweg.model.gpt import GPT
-from talweg.train.parallel import in_parts
+from talweg.train.parallel import cut_again, in_parts
 from talweg.train.ranks import Ranks
 
 LOGITS = 2**24  # at a time: 64 MB in fp32. Not the training's micro-batch, so that the value never depends on it
@@ -110,6 +110,7 @@ def token_losses(
             if own:
                 losses[rows] = found.double().cpu().numpy()
     model.train()
+    cut_again(model)
     if ranks.world == 1:
         return losses
     return ranks.added(torch.from_numpy(losses).to(ranks.device)).cpu().numpy()  # the windows of others are 0 here

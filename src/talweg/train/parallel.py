@@ -98,6 +98,13 @@ def in_parts(model: nn.Module) -> bool:
     return hasattr(model, "set_requires_gradient_sync")
 
 
+def cut_again(model: nn.Module) -> None:
+    """After a forward pass without a backward pass fsdp leaves some weights put together: parts again."""
+    for module in model.modules():
+        if in_parts(module):
+            module.reshard()  # type: ignore[operator]
+
+
 def whole(tensor: Tensor) -> Tensor:
     """The whole of a tensor of which each rank may hold a part; then all ranks have to ask for it."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
