@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from talweg import __version__
 from talweg.cli.data import export, prepare
+from talweg.cli.model import evaluate
 from talweg.errors import InputError
 from talweg.options import REPEATED, nearest, parse, split_overrides
 
@@ -107,13 +108,14 @@ def sample(
     num: int = 1,
     seed: int = 0,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    tokenizer: str | None = None,
 ) -> int:
     """Write text with a trained model.
 
     It sees its context at most: when that is full, it goes on from the last half of it.
 
     Args:
-        checkpoint: a checkpoint folder, or a run folder (its latest checkpoint)
+        checkpoint: a run folder (its latest checkpoint), a checkpoint, nanoGPT's ckpt.pt, an HF folder
         prompt: text to go on from; empty: the start of a document; - reads it from standard input
         tokens: how many to write
         temperature: 0 takes the most probable token each time
@@ -124,13 +126,24 @@ def sample(
         num: how many texts, with --- between them; the second has the seed of the first + 1, and so on
         seed: of the choice
         device: where to compute; auto is the fastest that is here
+        tokenizer: of a model that has none beside it: gpt2, bytes, or the path of a tokenizer.json
     """
     from talweg.train.choose import Choice
     from talweg.train.sample import sample as sample_texts
 
     given = sys.stdin.read() if prompt == "-" else prompt
     choice = Choice(temperature, top_k, top_p, min_p)
-    texts = sample_texts(checkpoint, given, tokens=tokens, choice=choice, seed=seed, stop=stop, num=num, device=device)
+    texts = sample_texts(
+        checkpoint,
+        given,
+        tokens=tokens,
+        choice=choice,
+        seed=seed,
+        stop=stop,
+        num=num,
+        device=device,
+        tokenizer=tokenizer,
+    )
     for i, pieces in enumerate(texts):
         sys.stdout.write(f"---\n{given}" if i else given)
         for piece in pieces:
@@ -226,7 +239,14 @@ def report(
 
 
 COMMANDS: dict[str, Callable[..., int]] = {
-    command.__name__: command for command in (prepare, export, train, sample, diagnose, explain, report)
+    "prepare": prepare,
+    "export": export,
+    "train": train,
+    "sample": sample,
+    "eval": evaluate,
+    "diagnose": diagnose,
+    "explain": explain,
+    "report": report,
 }
 REPORT_FORMATS = {".html": "html", ".md": "markdown", ".json": "json"}
 

@@ -45,7 +45,7 @@ class ModelConfig:
     """One decoder-only GPT. A preset is a set of values that lie below those given; talweg is the defaults here."""
 
     preset: Literal["talweg", "nanogpt"] = "talweg"
-    init_from: Path | None = None  # first weights: nanoGPT's ckpt.pt, an HF folder, a checkpoint; it says the rest here
+    init_from: Path | None = None  # weights to begin with, which say what is open here; docs/checkpoints.md
     layers: int = 4
     heads: int = 4
     width: int = 128
