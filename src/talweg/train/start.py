@@ -86,31 +86,13 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
     hardware.prepare(resolved.config.hardware.threads or 1)
     val, train = ranks.together(lambda: _texts(resolved.config, split))
     plan = Plan(folder, resolved, manifest, windows, val, train, initial.record)
-<<<<<<< HEAD
     ranks.together(lambda: _check_shares(plan, ranks))
     training = fresh(resolved.config, ranks, initial.weights)
     if state:
         notes += restore(plan, training, saved or checkpoints.Checkpoint({}, {}, state))
-    ranks.together(lambda: _write_folder(plan, given) if ranks.first else None)
-=======
-    if plan.sequences_per_step < ranks.world:
-        raise InputError(
-            f"batch.tokens_per_step = {config.batch.tokens_per_step} is {plan.sequences_per_step} sequences of "
-            f"{config.model.context}, too few for {ranks.world} ranks; raise it, or start fewer"
-        )
-    training = fresh(config, ranks, initial.weights)
-    if saved:
-        notes += restore(plan, training, saved)
     elif initial.record:
         notes.append(f"begins with the weights of {initial.record['source']}")
-    try:
-        if ranks.first:
-            _write_folder(plan, given)
-    except OSError as error:
-        raise InputError(
-            f"{folder} cannot be written: {error.strerror}; give another run.out, or free some space"
-        ) from None
->>>>>>> main
+    ranks.together(lambda: _write_folder(plan, given) if ranks.first else None)
     return plan, training, tuple(notes)
 
 
