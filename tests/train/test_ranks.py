@@ -23,6 +23,7 @@ Make = Callable[..., Config]
 STRATEGIES = ("ddp", "fsdp")
 EXACT = {"hardware__precision": "fp16", "batch__micro_batch": 3, "model__dropout": 0.1}
 PLAIN = {"batch__micro_batch": 3, "model__dropout": 0.0}
+OPTIONS = {"model__value_residual": True, "model__x0_shortcut": True, "model__logit_softcap": 15.0}
 
 
 def trained(config: Config) -> list[dict[str, Any]]:
@@ -60,7 +61,8 @@ def whole_log(config: Config) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_two_ranks_give_the_losses_of_one(configured: Make, strategy: str) -> None:
-    alone, config = configured(run__name="alone", **PLAIN), configured(hardware__strategy=strategy, **PLAIN)
+    changes = {**PLAIN, **OPTIONS}
+    alone, config = configured(run__name="alone", **changes), configured(hardware__strategy=strategy, **changes)
     list(train(alone))
     first, second = done(on_ranks(2, trained, config))
     assert losses(config) == pytest.approx(losses(alone), rel=1e-5)
