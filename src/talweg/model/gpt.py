@@ -241,10 +241,10 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 
 
 def rotation(context: int, head_width: int, base: float = 10_000.0) -> Tensor:
-    """e^(i angle) for every position and pair, complex (S, 1, K / 2), to be broadcast over the heads.
+    """Cosine and sine of the angle of every position and pair, (S, 1, K / 2, 2), to be broadcast over the heads.
 
     angle = position * base^(-2 j / K), pairs j < K / 2 (Su et al. 2021).
     """
     frequency = base ** (-torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
     angle = torch.arange(context, dtype=torch.float64)[:, None] * frequency
-    return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)[:, None]
+    return torch.stack([angle.cos(), angle.sin()], dim=-1).float()[:, None]

@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from talweg.errors import InputError
 from talweg.model.shape import PRESETS, Activation, Initialisation, Norm, Positions
-from talweg.schedule import Kind
+from talweg.schedule import DecayShape, Kind
 
 HORIZONS = ("steps", "tokens", "epochs", "minutes")  # the keys of [run] that say how long it is; one of them is given
 
@@ -74,21 +74,28 @@ class ModelConfig:
 class BatchConfig:
     """tokens_per_step is the mathematics; micro_batch only splits it up."""
 
-    tokens_per_step: int = 8192
-    micro_batch: int | None = None  # sequences per forward pass; None: as many as fit
+    tokens_per_step: int | None = None  # a multiple of the context; None: from a law, by the tokens of the run
+    micro_batch: int | None = None  # sequences per forward pass; None: what fits, and is fastest on a CPU
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW; weight decay on matrices only."""
+    """Weight decay on matrices only. One peak_lr serves every optimizer: Muon's updates are scaled to AdamW's."""
 
-    name: Literal["adamw"] = "adamw"
-    peak_lr: float = 3e-3
+    name: Literal["adamw", "muon", "schedule_free"] = "adamw"  # muon: of the blocks' matrices; the rest is AdamW's
+    peak_lr: float | None = None  # None: from two laws, by the parameters and the tokens of the run
     beta1: float = 0.9
     beta2: float = 0.95
     epsilon: float = 1e-8
     weight_decay: float = 0.1
+    muon_momentum: float = 0.95
     grad_clip: float = 1.0  # of the global norm; 0 turns it off
+    average_decay: float = 0.0  # of the moving average of the weights that is evaluated beside them; 0: none
+    embedding_lr_factor: float = 1.0  # the learning rate of each group is the schedule's times its factor
+    head_lr_factor: float = 1.0  # of a head that is not tied to the embedding
+    vector_lr_factor: float = 1.0  # gains and biases
+    scalar_lr_factor: float = 1.0  # learned mixing weights
+    base_width: int = 0  # the width at which peak_lr was found: the rate of the hidden matrices follows it. 0: off
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,7 @@ class ScheduleConfig:
     warmup_steps: int | None = None  # None: a tenth of the run, at most 300 steps
     min_lr: float = 0.0
     decay_share: float = 0.2  # wsd: the share of the run that decays
+    decay_shape: DecayShape = "linear"  # wsd: 1 - share, or sqrt: 1 - sqrt(share), of the decay that is over
     end_share: float = 1.0  # the decay is complete at this share of the run
 
 
@@ -131,9 +139,9 @@ class LogConfig:
 @dataclass(frozen=True)
 class HardwareConfig:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = (
-        "auto"  # auto: bf16 where a measured matrix product says it pays
-    )
+    # auto: bf16 where it is native or a measured matrix product says it pays; fp16 on GPUs without it
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"  # torch.compile; auto: on a GPU
     threads: int | None = None  # CPU threads; None: all cores
     strategy: Literal["ddp", "fsdp"] = "ddp"  # of several ranks: each holds the whole model, or a part of it
 
@@ -154,6 +162,16 @@ class Config:
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     source: str = field(default="", compare=False, repr=False)  # the text of the file this came from
     given: frozenset[str] | None = field(default=None, compare=False, repr=False)  # keys of it; None: it had no file
+
+    @property
+    def tokens_per_step(self) -> int:
+        """batch.tokens_per_step, once it is known."""
+        assert self.batch.tokens_per_step is not None, "the batch is still open"
+        return self.batch.tokens_per_step
+
+    @property
+    def sequences_per_step(self) -> int:
+        return self.tokens_per_step // self.model.context
 
 
 SECTIONS: dict[str, type] = {f.name: f.default_factory for f in fields(Config) if f.compare}  # type: ignore[misc]

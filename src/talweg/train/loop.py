@@ -16,7 +16,8 @@ from talweg import __version__
 from talweg.errors import InputError
 from talweg.selfcheck import Judgement, SelfCheck
 from talweg.train import checkpoint as checkpoints
-from talweg.train import details, divergence, hardware
+from talweg.train import clock, details, divergence, hardware, optimizers
+from talweg.train.average import swapped_in
 from talweg.train.config import Config
 from talweg.train.evaluate import bits_per_byte, evaluate, mean_loss, token_losses
 from talweg.train.log import Log, Record
@@ -41,10 +42,11 @@ def train(config: Config) -> Iterator[Record]:
             yield from _run(plan, training, notes)
         finally:
             let_go(training.objective)
+            del plan, training
 
 
 def _run(plan: Plan, training: Training, notes: tuple[str, ...]) -> Iterator[Record]:
-    if training.step >= plan.resolved.steps:
+    if _over(plan, training):
         done = f"{plan.folder} is complete at step {training.step}; to train anew give another run.name"
         yield {"step": training.step, "note": done}
         return
@@ -78,7 +80,7 @@ def _records(plan: Plan, training: Training, log: Log, signals: Signals) -> Iter
     """Evaluate, judge, save, update; until the plan is done, a signal comes, or the run is not worth going on with."""
     check = SelfCheck.of(plan.folder / "log.jsonl")
     while True:
-        last, trouble = training.step == plan.resolved.steps, ""
+        last, trouble, began = _over(plan, training), "", time.perf_counter()
         caught = signals.seen_by_any(training.ranks)
         if _due(training.step, plan.config.evaluation.every, last) and training.evaluated < training.step:
             yield log.write(_evaluation(plan, training))
@@ -89,6 +91,7 @@ def _records(plan: Plan, training: Training, log: Log, signals: Signals) -> Iter
                 trouble = judgement.fatal  # within the warm-up a loss may rise and come back
         if caught or (_save_is_due(plan, training, last) and (last or not trouble)):
             _save(plan, training, log)
+        training.clock.reserve(time.perf_counter() - began)
         if last:
             return
         if caught:
@@ -125,10 +128,20 @@ def _save_is_due(plan: Plan, training: Training, last: bool) -> bool:
     return training.ranks.agreed(training.pace.affords_another())
 
 
+def _seconds(training: Training) -> float:
+    """Trained so far, by the first rank's clock; nobody asks where the length is in steps."""
+    return training.ranks.agreed(training.clock.seconds()) if training.clock.planned is not None else 0.0
+
+
+def _over(plan: Plan, training: Training) -> bool:
+    return clock.is_over(training.clock, training.step, plan.resolved.steps, _seconds(training))
+
+
 def _update(plan: Plan, training: Training) -> tuple[Record, str]:
     """One step, and which of its numbers was not finite."""
     begin, step, tokens = time.perf_counter(), training.step, training.tokens
-    rate = training.rate_factor * float(plan.schedule.at(step))
+    planned = clock.rate_at(plan.schedule, training.clock, step, plan.resolved.steps, _seconds(training))
+    rate = training.rate_factor * planned
     while True:
         gradients = accumulate(training, plan.config, plan.windows)
         update = apply(training, plan.config, rate, gradients)
@@ -140,10 +153,11 @@ def _update(plan: Plan, training: Training) -> tuple[Record, str]:
         "step": step,
         "loss": gradients.loss,
         "lr": rate,
+        "lr_by_group": optimizers.learning_rates(training.optimizer, rate),
         "grad_norm": update.grad_norm,
         "tokens": tokens,
         "seconds_per_step": (seconds := time.perf_counter() - begin),
-        "tokens_per_second": plan.config.batch.tokens_per_step / seconds,
+        "tokens_per_second": plan.config.tokens_per_step / seconds,
         **_details(training, gradients, update),
     }
     return record, "" if update.taken else not_finite(record)
@@ -156,6 +170,8 @@ def _details(training: Training, gradients: Gradients, update: Update) -> Record
         "loader_seconds": gradients.loader_seconds,
         "memory_bytes": hardware.peak_memory(training.ranks.device),
     }
+    if update.taken:
+        record["update_ratio"] = dict(update.update_ratio)
     if gradients.micro_batch_grad_norms:
         record["micro_batch_grad_norms"] = list(gradients.micro_batch_grad_norms)
     if training.ranks.world > 1:
@@ -169,9 +185,10 @@ def _evaluation(plan: Plan, training: Training) -> Record:
     hard = plan.config.hardware
     device = hard.device
     precision = lambda: hardware.autocast(device, hard.precision)  # noqa: E731
-    losses = token_losses(training.model, plan.val, training.ranks, precision)
+    with swapped_in(training.model, optimizers.evaluation_weights(training.model, training.optimizer)):
+        losses = token_losses(training.model, plan.val, training.ranks, precision)
+        train = evaluate(training.model, plan.train, training.ranks, precision)
     val, counted = mean_loss(losses, plan.val), plan.val.targets >= 0
-    train = evaluate(training.model, plan.train, training.ranks, precision)
     training.evaluated, training.val_loss = training.step, val.value
     record: Record = {
         "step": training.step,
@@ -181,6 +198,9 @@ def _evaluation(plan: Plan, training: Training) -> Record:
         "train_eval_loss": train.value,
         "val_loss_by_position": [bin.nats for bin in details.by_position(losses, counted)],
     }
+    if training.average is not None and training.average.updates:
+        with swapped_in(training.model, training.average.weights):
+            record["val_loss_average"] = evaluate(training.model, plan.val, training.ranks, precision).value
     if training.ranks.first:
         documents = details.by_document(losses, plan.val.document, counted)
         details.save(plan.folder / "evaluations" / f"step_{training.step:08}.npz", documents)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, distributed, nn
 
 from talweg.model.gpt import GPT
+from talweg.train import hardware
+from talweg.train.config import Config
 from talweg.train.ranks import Ranks
 
 BY_ELEMENT = ("adamw",)  # optimizers to which a part of a matrix is as good as the whole
@@ -28,19 +30,20 @@ class _Objective(nn.Module):
         return self._loss(*tensors)
 
 
-def spread(model: GPT, strategy: str, ranks: Ranks) -> Callable[..., Tensor]:
+def spread(model: GPT, config: Config, ranks: Ranks, tell: Callable[[str], None]) -> Callable[..., Tensor]:
     """Train this model on all ranks; the training loss, whose backward pass exchanges gradients.
 
     Called before the optimizer is built: with fsdp the parameters become parts of what they were.
     """
-    if ranks.world == 1:
-        return model.total_loss
-    if strategy == "fsdp":
+    if ranks.world > 1 and config.hardware.strategy == "fsdp":  # not compiled: untried here
         _cut(model, ranks)
         return model.total_loss
+    loss = hardware.compiled(model.total_loss, config, tell)
+    if ranks.world == 1:
+        return loss
     devices = [torch.device(ranks.device)] if ranks.device.startswith("cuda") else None
     objective = nn.parallel.DistributedDataParallel(
-        _Objective(model, model.total_loss), device_ids=devices, gradient_as_bucket_view=False
+        _Objective(model, loss), device_ids=devices, gradient_as_bucket_view=False
     )
     _settle(objective, model, ranks)
     return objective
@@ -116,7 +119,7 @@ def own_part(tensor: Any) -> Tensor:
 
 
 def handed_out(tensors: Mapping[str, Tensor], model: nn.Module, ranks: Ranks) -> Mapping[str, Tensor]:
-    """The first rank's tensors on every rank, cut as the parameter is cut whose name they bear or begin with.
+    """The first rank's tensors on every rank, cut as the parameter is cut whose name stands in theirs.
 
     One after the other, so that with fsdp no rank but the first ever holds all of them. Ranks on other machines need
     not see the file.
@@ -130,7 +133,7 @@ def handed_out(tensors: Mapping[str, Tensor], model: nn.Module, ranks: Ranks) ->
             tensors[name].to(ranks.device) if ranks.first else torch.empty(shape, dtype=dtype, device=ranks.device)
         ).contiguous()
         distributed.broadcast(full, src=0)
-        parameter = parameters.get(name, parameters.get(name.rpartition("/")[0]))
+        parameter = next((parameters[part] for part in name.split("/") if part in parameters), None)
         found[name] = _cut_like(parameter, full) if in_parts(model) and _fits(parameter, full) else full.cpu()
     return found
 

@@ -4,6 +4,7 @@ Each rank reads its own part of every global batch, so that the batches are thos
 summed at the last micro-batch of an update only. Whatever ends one rank ends all, and one of them says why.
 """
 
+import gc
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -133,6 +134,7 @@ def group() -> Iterator[None]:
         raise ToldElsewhereError("another rank ended") from None
     finally:
         if _met():
+            gc.collect()  # fsdp's own holds on the group: what outlives it may abort the process as it ends
             distributed.destroy_process_group()
 
 

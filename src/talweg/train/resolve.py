@@ -14,14 +14,16 @@ from talweg.corpus.manifest import Manifest
 from talweg.errors import InputError
 from talweg.model.shape import from_values
 from talweg.schedule import Schedule
+from talweg.train import horizon, micro_batch
 from talweg.train.config import HORIZONS, SECTIONS, Config, items, preset, with_values
-from talweg.train.validate import check_schedule
+from talweg.train.validate import check_rates, check_schedule
 
-NUM_EVALUATIONS = 30  # our choice: enough points for a trend
-EVALUATION_SHARE = 0.15  # our choice: of the run's arithmetic that evaluations may take, before they get fewer
-MIN_EVALUATIONS = 12
+COMPILE = {  # what hardware.compile = auto means
+    "cuda": ("on", "on a GPU it fuses what lies between the matrix products"),
+    "cpu": ("off", "on a CPU it takes a minute or more, and gains 6 % over the written-out kernels (notes/machine.md)"),
+    "mps": ("off", "not tried on this device"),
+}
 WARMUP_SHARE, MAX_WARMUP = 0.1, 300
-LOGITS_BYTES = {"cpu": 2**26, "cuda": 2**30, "mps": 2**28}  # our choice: the logits that one forward pass holds
 VOCABULARY_MULTIPLE = 64  # matrix units work in tiles of this width; the padding tokens never occur
 
 
@@ -33,6 +35,7 @@ class Machine:
     precision: str = "fp32"
     threads: int = 1
     reasons: Mapping[str, str] = field(default_factory=dict)  # by dotted key
+    memory: int | None = None  # bytes that are free; None: not known
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,11 @@ class Resolved:
     def schedule(self) -> Schedule:
         schedule, peak = self.config.schedule, self.config.optimizer.peak_lr
         assert schedule.warmup_steps is not None
+        assert peak is not None
         constant = schedule.kind == "constant"
         end = self.steps if constant else round(schedule.end_share * self.steps)
         start = end - round(schedule.decay_share * self.steps) if schedule.kind == "wsd" else 0
-        return Schedule(schedule.kind, peak, schedule.min_lr, schedule.warmup_steps, end, start)
+        return Schedule(schedule.kind, peak, schedule.min_lr, schedule.warmup_steps, end, start, schedule.decay_shape)
 
 
 def resolve(
@@ -63,11 +67,16 @@ def resolve(
     machine: Machine,
     *,
     seconds_per_step: Callable[[Config], float] | None = None,
+    fits: Callable[[Config], bool] | None = None,
+    ranks: int = 1,
     earlier: Mapping[str, Any] | None = None,
 ) -> Resolved:
-    """Fill what is open.
+    """Fill what is open, in the order in which one thing follows from another: the device and the model, the batch
+    (from the tokens of the run), the micro-batch, the steps, the peak learning rate, the schedule, the evaluations.
 
     seconds_per_step: measures a run of this configuration; called only when its length is given in minutes.
+    fits: whether a forward and backward pass fits into the memory, tried; not called where the device is a CPU.
+    ranks: processes that train together.
     earlier: the dotted values of the run that is continued: what is open keeps the value the run began with.
     """
     reasons: dict[str, str] = {}
@@ -84,23 +93,30 @@ def resolve(
 
     for key in ("hardware.device", "hardware.precision", "hardware.threads"):
         fill(key, getattr(machine, key.partition(".")[2]), machine.reasons.get(key, ""))
-    _size(config, manifest, fill)
+    fill("hardware.compile", *COMPILE[config.hardware.device])
+    _model(config, manifest, fill)
+    if config.batch.tokens_per_step is None:
+        pace = None if seconds_per_step is None else lambda trial: seconds_per_step(_cut(trial, machine, fits, ranks))
+        fill("batch.tokens_per_step", *horizon.tokens_per_step(config, manifest, pace, ranks))
+    if config.batch.micro_batch is None:
+        fill("batch.micro_batch", *_micro_batch(config, machine, fits, ranks))
     evaluated = min(config.evaluation.tokens or manifest.val.tokens, manifest.val.tokens)
     fill("evaluation.tokens", evaluated, "the whole validation set")
-    steps, reason = _steps(config, manifest, evaluated, seconds_per_step, earlier or {})
+    steps, reason = horizon.steps(config, manifest, evaluated, seconds_per_step, earlier or {})
     fill("run.steps", steps, reason)
+    fill("optimizer.peak_lr", *horizon.peak_rate(config))
+    check_rates(config)
     ending = round(config.schedule.end_share * steps)
     warmup = min(round(WARMUP_SHARE * steps), MAX_WARMUP, ending // 2)
     fill("schedule.warmup_steps", warmup, f"a tenth of the run, at most {MAX_WARMUP} steps")
     check_schedule(config, steps)
-    every, why = _evaluation_interval(config, steps, evaluated)
-    fill("evaluation.every", every, why)
+    fill("evaluation.every", *horizon.evaluation_interval(config, steps, evaluated))
     fill("checkpoint.every", config.evaluation.every, "at each evaluation, as long as that takes under 1 % of the time")
     return Resolved(config, reasons)
 
 
-def _size(config: Config, manifest: Manifest, fill: Callable[[str, Any, str], None]) -> None:
-    """What of the model is open, and the micro-batch."""
+def _model(config: Config, manifest: Manifest, fill: Callable[[str, Any, str], None]) -> None:
+    """What of the model is open."""
     own = manifest.tokenizer.vocabulary_size
     padded = math.ceil(own / VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
     fill("model.vocabulary_size", padded, f"{own} tokens, rounded up to a multiple of {VOCABULARY_MULTIPLE}")
@@ -113,63 +129,21 @@ def _size(config: Config, manifest: Manifest, fill: Callable[[str, Any, str], No
     fill("model.kv_heads", model.groups, "as many as heads")
     fill("model.feed_forward_width", model.hidden, f"{model.hidden / model.width:.3g} x width")
     fill("model.norm_epsilon", model.epsilon, f"that of {model.norm}")
-    sequences = config.batch.tokens_per_step // config.model.context
-    room = LOGITS_BYTES[config.hardware.device]
-    fits = max(room // (4 * vocabulary * config.model.context), 1)
-    parts = math.ceil(sequences / fits)
-    micro_batch = math.ceil(sequences / parts)
-    reason = f"{parts} forward passes an update keep the logits of each under {room >> 20} MiB"
-    fill("batch.micro_batch", micro_batch, reason)
 
 
-def _steps(
-    config: Config,
-    manifest: Manifest,
-    evaluated: int,
-    measure: Callable[[Config], float] | None,
-    earlier: Mapping[str, Any],
+def _micro_batch(
+    config: Config, machine: Machine, fits: Callable[[Config], bool] | None, ranks: int
 ) -> tuple[int, str]:
-    """The length of the run in updates, from whichever way it was given."""
-    run, per_step = config.run, config.batch.tokens_per_step
-    if run.steps is not None:
-        return run.steps, ""
-    if run.tokens is not None:
-        steps, reason = int(run.tokens // per_step), f"{run.tokens:,.0f} tokens of {per_step:,} a step"
-    elif run.epochs is not None:
-        tokens = run.epochs * manifest.train.tokens
-        steps, reason = int(tokens // per_step), f"{run.epochs:g} passes over {manifest.train.tokens:,} tokens"
-    elif earlier.get("run.minutes") == run.minutes:
-        steps, reason = int(earlier["run.steps"]), "as the run began"
-    else:
-        assert run.minutes is not None
-        assert measure is not None
-        seconds = measure(config)
-        updates = run.minutes * 60 / seconds  # as many as there would be without evaluations
-        steps = max(int(updates - num_evaluations(config, updates, evaluated) * evaluation_cost(config, evaluated)), 1)
-        reason = f"{run.minutes:g} minutes at {seconds:.4f} s an update, measured at the start, and the evaluations"
-    if steps < 1:
-        raise InputError(f"the run is shorter than one step of {per_step:,} tokens ({reason}); make it longer")
-    return steps, reason
+    """Of one rank, which trains a part of the batch."""
+    own = math.ceil(config.sequences_per_step / ranks) * config.model.context
+    return micro_batch.choose(with_values(config, {"batch.tokens_per_step": own}), machine.memory, fits)
 
 
-def evaluation_cost(config: Config, evaluated: int) -> float:
-    """One evaluation in updates: a forward pass is a third of the arithmetic, over validation and training text."""
-    return evaluated * 2 / 3 / config.batch.tokens_per_step
-
-
-def num_evaluations(config: Config, steps: float, evaluated: int) -> int:
-    """How many evaluations a run of this many steps gets."""
-    affordable = EVALUATION_SHARE * steps / evaluation_cost(config, evaluated)
-    return int(min(NUM_EVALUATIONS, max(affordable, MIN_EVALUATIONS)))
-
-
-def _evaluation_interval(config: Config, steps: int, evaluated: int) -> tuple[int, str]:
-    """About 30 evaluations, fewer where they would take too much of the time."""
-    number = num_evaluations(config, steps, evaluated)
-    reason = f"{number} evaluations a run"
-    if number < NUM_EVALUATIONS:
-        reason += f"; {NUM_EVALUATIONS} would take more than {EVALUATION_SHARE:.0%} of its arithmetic"
-    return max(round(steps / number), 1), reason
+def _cut(trial: Config, machine: Machine, fits: Callable[[Config], bool] | None, ranks: int) -> Config:
+    """A configuration whose pace is to be measured, with the micro-batch that it would get."""
+    if trial.batch.micro_batch is not None:
+        return trial
+    return with_values(trial, {"batch.micro_batch": _micro_batch(trial, machine, fits, ranks)[0]})
 
 
 def to_toml(config: Config, reasons: Mapping[str, str] | None = None, *, only_changed: bool = False) -> str:

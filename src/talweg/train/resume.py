@@ -15,7 +15,7 @@ from talweg.corpus.windows import ORDER
 from talweg.errors import InputError
 from talweg.model.shape import begun_with
 from talweg.train import checkpoint as checkpoints
-from talweg.train import optimizer, parallel
+from talweg.train import optimizers, parallel
 from talweg.train.config import items
 from talweg.train.loss_scale import LossScale
 from talweg.train.update import Training
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 def snapshot(plan: "Plan", training: Training, log_bytes: int) -> checkpoints.Checkpoint:
     """Everything that is needed to go on exactly. Random numbers are not among it: `ranks.draw_anew` makes them."""
-    model = {name: parameter.detach() for name, parameter in training.model.named_parameters()}
-    moments = optimizer.state_tensors(training.model, training.optimizer)
+    averaged = optimizers.evaluation_weights(training.model, training.optimizer)
+    model = averaged or {name: parameter.detach() for name, parameter in training.model.named_parameters()}
+    moments = optimizers.state_tensors(training.model, training.optimizer)
+    if training.average is not None:
+        moments |= training.average.state_tensors()
     state = {
         "talweg": __version__,
         "step": training.step,
@@ -40,6 +43,8 @@ def snapshot(plan: "Plan", training: Training, log_bytes: int) -> checkpoints.Ch
         "log_bytes": log_bytes,
         "rollbacks": training.rollbacks,
         "rate_factor": training.rate_factor,
+        "seconds": training.clock.seconds(),
+        "reserved_seconds": training.clock.reserved,
         "loss_scale": asdict(training.loss_scale) if training.loss_scale else None,
         "tokenizer_sha256": plan.manifest.tokenizer.sha256,
         "train_tokens": plan.manifest.train.tokens,
@@ -66,7 +71,9 @@ def restore(plan: "Plan", training: Training, saved: checkpoints.Checkpoint) -> 
         for name, parameter in training.model.named_parameters():
             parameter.copy_(weights[name])
     moments = parallel.handed_out(saved.optimizer, training.model, ranks)
-    optimizer.restore(training.model, training.optimizer, moments)
+    optimizers.restore(training.model, training.optimizer, moments)
+    if training.average is not None:
+        training.average.restore(moments)
     for name in ("step", "cursor", "tokens", "evaluated", "log_bytes"):
         setattr(training, name, state[name])
     training.saved = training.step

@@ -2,29 +2,33 @@
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from talweg.corpus import manifest as manifests
 from talweg.corpus.manifest import Manifest
 from talweg.corpus.shards import Split, open_split
-from talweg.corpus.windows import Windows
+from talweg.corpus.windows import Batch, Windows
 from talweg.errors import InputError
 from talweg.files import write_text
 from talweg.model.gpt import GPT
 from talweg.model.shape import Shape, from_values
 from talweg.schedule import Schedule
 from talweg.train import checkpoint as checkpoints
-from talweg.train import evaluate, hardware, optimizer, parallel
-from talweg.train.config import Config, items
+from talweg.train import evaluate, hardware, optimizers, parallel
+from talweg.train.average import Average
+from talweg.train.clock import Clock
+from talweg.train.config import Config, items, with_values
 from talweg.train.exchange.initial import adopt
 from talweg.train.exchange.pairs import fill
 from talweg.train.loss_scale import LossScale
+from talweg.train.micro_batch import out_of_memory
 from talweg.train.ranks import Ranks, join, same_on_all
 from talweg.train.resolve import Resolved, resolve, to_toml
 from talweg.train.resume import restore, text_sha256
@@ -55,7 +59,7 @@ class Plan:
 
     @property
     def sequences_per_step(self) -> int:
-        return self.config.batch.tokens_per_step // self.config.model.context
+        return self.config.tokens_per_step // self.config.model.context
 
 
 def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
@@ -79,6 +83,8 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
             manifest,
             machine,
             seconds_per_step=lambda partial: ranks.agreed(seconds_per_step(partial, windows)),
+            fits=lambda partial: ranks.agreed(fits(partial)),
+            ranks=ranks.world,
             earlier=state["config"] if state else None,
         )
     )
@@ -87,9 +93,11 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
     val, train = ranks.together(lambda: _texts(resolved.config, split))
     plan = Plan(folder, resolved, manifest, windows, val, train, initial.record)
     ranks.together(lambda: _check_shares(plan, ranks))
-    training = fresh(resolved.config, ranks, initial.weights)
+    training = fresh(resolved.config, ranks, initial.weights, notes.append)
     if state:
         notes += restore(plan, training, saved or checkpoints.Checkpoint({}, {}, state))
+        training.clock.before = state.get("seconds", 0.0)  # a rollback does not give back the time
+        training.clock.reserved = state.get("reserved_seconds", 0.0)
     elif initial.record:
         notes.append(f"begins with the weights of {initial.record['source']}")
     ranks.together(lambda: _write_folder(plan, given) if ranks.first else None)
@@ -113,7 +121,7 @@ def _texts(config: Config, split: Split) -> tuple[evaluate.Text, evaluate.Text]:
 def _check_shares(plan: Plan, ranks: Ranks) -> None:
     """Raise InputError where the batch cannot be shared among the ranks."""
     config, sequences = plan.config, plan.sequences_per_step
-    found = f"batch.tokens_per_step = {config.batch.tokens_per_step} is {sequences} sequences of {config.model.context}"
+    found = f"batch.tokens_per_step = {config.tokens_per_step} is {sequences} sequences of {config.model.context}"
     if sequences < ranks.world:
         raise InputError(f"{found}, too few for {ranks.world} ranks; raise it, or start fewer")
     if ranks.world == 1 or config.hardware.strategy != "fsdp":
@@ -131,24 +139,67 @@ def _check_shares(plan: Plan, ranks: Ranks) -> None:
         )
 
 
-def fresh(config: Config, ranks: Ranks | None = None, weights: Mapping[str, Tensor] | None = None) -> Training:
+def fresh(
+    config: Config,
+    ranks: Ranks | None = None,
+    weights: Mapping[str, Tensor] | None = None,
+    tell: Callable[[str], None] = lambda note: None,
+) -> Training:
     """A new model and optimizer; the random numbers of initialisation start from the seed, the same on every rank.
 
-    ranks: those that train together; None: this process alone. weights: in place of random ones.
+    ranks: those that train together; None: this process alone. weights: in place of random ones. tell: gets a line
+    where the model is not compiled.
     """
     ranks = ranks or Ranks(device=config.hardware.device)
     torch.manual_seed(config.run.seed)
     model = GPT(shape(config)).to(ranks.device)
     if weights is not None:
         fill(model, weights)
-    objective = parallel.spread(model, config.hardware.strategy, ranks)
+    objective = parallel.spread(model, config, ranks, tell)
     scale = LossScale() if config.hardware.precision == "fp16" else None
-    return Training(model, optimizer.build(model, config.optimizer), objective, ranks, scale)
+    decay, minutes = config.optimizer.average_decay, config.run.minutes
+    return Training(
+        model,
+        optimizers.build(model, config),
+        objective,
+        ranks,
+        scale,
+        average=Average(model, decay) if decay else None,
+        clock=Clock(60 * minutes if minutes else None),
+    )
 
 
 def shape(config: Config) -> Shape:
     """The model's own description of what the configuration asks for."""
     return from_values(items(config))
+
+
+def fits(config: Config) -> bool:
+    """Whether two micro-batches and their update fit into the memory of the device, tried on a model thrown away."""
+    parts = min(2 * (config.batch.micro_batch or 1), config.sequences_per_step)
+    changed = {"batch.tokens_per_step": parts * config.model.context, "hardware.compile": "off"}
+    config = with_values(config, changed)
+    try:
+        training = fresh(config)
+        apply(training, config, 0.0, accumulate(training, config, _Zeros(config.model.context)))
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        return False
+    finally:
+        hardware.give_back(config.hardware.device)
+    return True
+
+
+@dataclass(frozen=True)
+class _Zeros:
+    """A text of token 0 only."""
+
+    context: int
+
+    def batch(self, first: int, count: int) -> Batch:
+        zeros = np.zeros((count, self.context), dtype=np.int64)
+        return Batch(zeros, zeros, zeros)
 
 
 def seconds_per_step(config: Config, windows: Windows) -> float:
@@ -171,7 +222,7 @@ def facts(plan: Plan, model: GPT, ranks: int = 1) -> dict[str, Any]:
         **{name: getattr(config.model, name) for name in ("layers", "heads", "width", "context", "vocabulary_size")},
         "dropout": config.model.dropout,
         "bias": config.model.bias,
-        "tokens_per_step": config.batch.tokens_per_step,
+        "tokens_per_step": config.tokens_per_step,
         "micro_batch": config.batch.micro_batch,
         "accumulation": -(-plan.sequences_per_step // (config.batch.micro_batch or 1)),
         "planned_steps": plan.resolved.steps,
@@ -182,6 +233,7 @@ def facts(plan: Plan, model: GPT, ranks: int = 1) -> dict[str, Any]:
         "warmup_steps": schedule.warmup_steps,
         "decay_end_step": None if schedule.kind == "constant" else schedule.end_step,
         "decay_start_step": schedule.decay_start if schedule.kind == "wsd" else None,
+        "decay_shape": schedule.decay_shape if schedule.kind == "wsd" else None,
         **{name: getattr(config.optimizer, name) for name in ("beta1", "beta2", "weight_decay", "grad_clip")},
         "precision": config.hardware.precision,
         "seed": config.run.seed,

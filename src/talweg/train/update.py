@@ -2,20 +2,29 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from talweg.corpus.windows import Windows, rank_slice
+from talweg.corpus.windows import Batch, rank_slice
 from talweg.model.gpt import GPT
-from talweg.train import hardware, optimizer, parallel
+from talweg.train import hardware, optimizers, parallel
+from talweg.train.average import Average
 from talweg.train.checkpoint import Pace
+from talweg.train.clock import Clock
 from talweg.train.config import Config
 from talweg.train.loss_scale import LossScale
 from talweg.train.ranks import Ranks, draw_anew
+
+
+class Batches(Protocol):
+    """What training asks of a text, as `corpus.windows.Windows` answers it."""
+
+    def batch(self, first: int, count: int) -> Batch: ...
+
 
 ROUNDING = 1e-6  # added to a norm that is divided by, as torch does
 
@@ -32,6 +41,8 @@ class Training:
     #                                   the gradients of `model`. The model's own, or that compiled or made parallel
     ranks: Ranks = field(default_factory=Ranks)
     loss_scale: LossScale | None = None  # fp16 only
+    average: Average | None = None  # of the weights, evaluated beside them
+    clock: Clock = field(default_factory=lambda: Clock(None))
     step: int = 0  # updates done
     cursor: int = 0  # sequences read
     tokens: int = 0  # tokens read
@@ -62,12 +73,13 @@ class Update:
 
     grad_norm: float  # of all parameters together, before clipping
     clip_scale: float  # the gradient was multiplied by this; 1: not clipped
+    update_ratio: Mapping[str, float]  # by group: |update| / |weight|
     taken: bool  # False: a number was not finite; weights and place in the data are as they were
 
 
-def accumulate(training: Training, config: Config, windows: Windows) -> Gradients:
+def accumulate(training: Training, config: Config, windows: Batches) -> Gradients:
     """Gradients of the mean loss over all tokens of the update, in micro-batches, each rank its share of them."""
-    ranks, total = training.ranks, config.batch.tokens_per_step
+    ranks, total = training.ranks, config.tokens_per_step
     first, count = rank_slice(training.cursor, total // config.model.context, ranks.rank, ranks.world)
     began = time.perf_counter()
     batch = windows.batch(first, count)
@@ -108,19 +120,22 @@ def apply(training: Training, config: Config, rate: float, gradients: Gradients)
     grad_norm = float(parallel.whole(nn.utils.get_total_norm(grads))) / scale
     clip_scale = min(limit / (grad_norm + ROUNDING), 1.0) if math.isfinite(grad_norm) else math.nan
     taken = math.isfinite(grad_norm) and math.isfinite(gradients.loss)
+    ratio: dict[str, float] = {}
     if taken:
         if clip_scale != scale:
             torch._foreach_mul_(grads, clip_scale / scale)
-        optimizer.set_learning_rate(training.optimizer, rate)
-        training.optimizer.step()
+        optimizers.set_learning_rate(training.optimizer, rate)
+        ratio = optimizers.measured_step(training.optimizer)
+        if training.average is not None:
+            training.average.update(training.model)
         training.step += 1
         training.skipped_in_a_row = 0
-        training.cursor += config.batch.tokens_per_step // config.model.context
-        training.tokens += config.batch.tokens_per_step
+        training.cursor += config.tokens_per_step // config.model.context
+        training.tokens += config.tokens_per_step
         if training.loss_scale is not None:
             training.loss_scale.succeeded()
     training.optimizer.zero_grad(set_to_none=True)
-    return Update(grad_norm, clip_scale, taken)
+    return Update(grad_norm, clip_scale, ratio, taken)
 
 
 def to_device(array: Any, device: str) -> Tensor:

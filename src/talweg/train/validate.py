@@ -23,25 +23,28 @@ AT_LEAST_ONE = (
     "hardware.threads",
 )
 POSITIVE = (
-    "run.tokens",
-    "run.epochs",
-    "run.minutes",
-    "model.norm_epsilon",
-    "model.rope_base",
-    "optimizer.peak_lr",
-    "optimizer.epsilon",
-    "schedule.end_share",
+    *("run.tokens", "run.epochs", "run.minutes", "model.norm_epsilon", "model.rope_base"),
+    *("optimizer.peak_lr", "optimizer.epsilon", "schedule.end_share"),
+    *("optimizer.embedding_lr_factor", "optimizer.head_lr_factor"),
+    *("optimizer.vector_lr_factor", "optimizer.scalar_lr_factor"),
 )
 NOT_NEGATIVE = (
     "run.seed",
     "model.logit_softcap",
+    "optimizer.base_width",
     "schedule.min_lr",
     "schedule.warmup_steps",
     "optimizer.weight_decay",
     "optimizer.grad_clip",
     "checkpoint.keep_every",
 )
-BELOW_ONE = ("model.dropout", "optimizer.beta1", "optimizer.beta2")
+BELOW_ONE = (
+    "model.dropout",
+    "optimizer.beta1",
+    "optimizer.beta2",
+    "optimizer.muon_momentum",
+    "optimizer.average_decay",
+)
 SHARES = ("schedule.decay_share", "schedule.end_share")
 
 
@@ -66,11 +69,8 @@ def validate(config: Config, where: str = "configuration") -> None:
     _horizon(config, where)
     if config.model.init_from is None:  # else its file says the rest, and `check_model` follows when it is read
         check_model(config, where)
-    if config.schedule.min_lr > config.optimizer.peak_lr:
-        raise InputError(
-            f"{where}: schedule.min_lr = {config.schedule.min_lr} is above "
-            f"optimizer.peak_lr = {config.optimizer.peak_lr}"
-        )
+    check_rates(config, where)
+    _averages(config, where)
     if config.run.steps is not None:
         check_schedule(config, config.run.steps, where)
 
@@ -99,11 +99,38 @@ def check_model(config: Config, where: str = "configuration") -> None:
         raise InputError(
             f"{where}: rope needs an even width per head; model.width / model.heads = {model.width // model.heads}"
         )
-    if batch.tokens_per_step % model.context:
+    if batch.tokens_per_step is not None and batch.tokens_per_step % model.context:
         nearest = max(round(batch.tokens_per_step / model.context), 1) * model.context
         raise InputError(
             f"{where}: batch.tokens_per_step = {batch.tokens_per_step} is not a multiple of "
             f"model.context = {model.context}; the nearest is {nearest}"
+        )
+
+
+def check_rates(config: Config, where: str = "configuration") -> None:
+    """The lowest learning rate must not lie above the peak, which may still be open."""
+    peak = config.optimizer.peak_lr
+    if peak is not None and config.schedule.min_lr > peak:
+        raise InputError(
+            f"{where}: schedule.min_lr = {config.schedule.min_lr} is above optimizer.peak_lr = {peak:.4g}; lower it"
+        )
+
+
+def _averages(config: Config, where: str) -> None:
+    """Schedule-free AdamW averages the weights, which stands for a decay and for another average."""
+    if config.optimizer.name != "schedule_free":
+        return
+    if config.schedule.kind != "constant":
+        raise InputError(
+            f'{where}: optimizer.name = "schedule_free" has no use for schedule.kind = "{config.schedule.kind}"; '
+            'give schedule.kind = "constant"'
+        )
+    if config.optimizer.beta1 == 0:
+        raise InputError(f'{where}: optimizer.name = "schedule_free" needs optimizer.beta1 above 0, such as 0.9')
+    if config.optimizer.average_decay:
+        raise InputError(
+            f'{where}: optimizer.name = "schedule_free" evaluates an average of the weights already; '
+            "leave out optimizer.average_decay"
         )
 
 

@@ -1,0 +1,78 @@
+"""What follows from the length of a run: its batch and its peak learning rate, with the reason."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from talweg.corpus import manifest as manifests
+from talweg.errors import InputError
+from talweg.laws import batch, learning_rate
+from talweg.train.config import Config, with_values
+from talweg.train.model_size import model_size
+from talweg.train.resolve import Machine, Resolved, resolve, to_toml
+
+Make = Callable[..., Config]
+
+
+@pytest.fixture
+def resolved(data: Path, configured: Make) -> Callable[..., Resolved]:
+    def make(seconds: float = 0.1, ranks: int = 1, **changes: object) -> Resolved:
+        config = configured(**{"batch__tokens_per_step": None, **changes})
+        return resolve(config, manifests.read(data), Machine(), seconds_per_step=lambda trial: seconds, ranks=ranks)
+
+    return make
+
+
+def test_the_batch_of_a_run_in_tokens(resolved: Callable[..., Resolved]) -> None:
+    found = resolved(run__steps=None, run__tokens=2e6)
+    assert found.config.tokens_per_step == round(batch.optimum(2e6).value / 32) * 32 == 2304
+    assert found.steps == int(2e6 // 2304)
+    reason = found.reasons["batch.tokens_per_step"]
+    assert reason == "the law .58 D^.571 says 2,298 for 2,000,000 tokens, known to a factor 4"
+
+
+def test_the_batch_of_a_run_in_steps(resolved: Callable[..., Resolved]) -> None:
+    found = resolved(run__steps=1000)
+    assert found.config.tokens_per_step == round(batch.optimum_of_steps(1000).value / 32) * 32
+    assert "for 1,000 steps" in found.reasons["batch.tokens_per_step"]
+
+
+def test_the_batch_of_a_run_in_epochs(resolved: Callable[..., Resolved], data: Path) -> None:
+    found = resolved(run__steps=None, run__epochs=100)
+    tokens = 100 * manifests.read(data).train.tokens
+    assert found.config.tokens_per_step == round(batch.optimum(tokens).value / 32) * 32
+
+
+def test_the_batch_of_a_run_in_minutes(resolved: Callable[..., Resolved]) -> None:
+    # 5 minutes at 0.1 s a trial of 8,192 tokens: 3,000 of them
+    found = resolved(run__steps=None, run__minutes=5)
+    assert found.config.tokens_per_step == round(batch.optimum(3000 * 8192).value / 32) * 32
+
+
+def test_a_short_run_gets_a_hundred_steps_and_each_rank_a_sequence(resolved: Callable[..., Resolved]) -> None:
+    assert resolved(run__steps=None, run__tokens=6400).config.tokens_per_step == 64
+    assert resolved(run__steps=None, run__tokens=6400, ranks=5).config.tokens_per_step == 5 * 32
+
+
+def test_the_peak_rate_of_a_run(resolved: Callable[..., Resolved]) -> None:
+    found = resolved(run__steps=100, batch__tokens_per_step=256)
+    n = model_size(found.config)
+    law = learning_rate.optimum(n, 25_600).value
+    assert found.config.optimizer.peak_lr == pytest.approx(law, rel=0.05)
+    reason = found.reasons["optimizer.peak_lr"]
+    assert reason == f"the mean of two laws for {n:,} parameters and 25,600 tokens, known to a factor 4"
+    assert f"peak_lr = {found.config.optimizer.peak_lr}  # {reason}" in to_toml(found.config, found.reasons)
+    assert found.schedule.peak_lr == found.config.optimizer.peak_lr
+
+
+def test_a_lowest_rate_above_the_peak_of_the_laws_is_refused(resolved: Callable[..., Resolved]) -> None:
+    with pytest.raises(InputError, match=r"schedule.min_lr = 1.0 is above optimizer.peak_lr = .*; lower it"):
+        resolved(schedule__min_lr=1.0)
+
+
+def test_a_run_that_is_continued_keeps_what_was_filled_in(data: Path, configured: Make) -> None:
+    config = configured(batch__tokens_per_step=None)
+    earlier = {"batch.tokens_per_step": 96, "optimizer.peak_lr": 0.5, "batch.micro_batch": 2}
+    found = resolve(config, manifests.read(data), Machine(), earlier=earlier).config
+    assert found == with_values(found, earlier)
