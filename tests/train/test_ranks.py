@@ -68,6 +68,7 @@ def test_two_ranks_give_the_losses_of_one(configured: Make, strategy: str) -> No
     assert losses(config) == pytest.approx(losses(alone), rel=1e-5)
     for a, b in ((r, s) for r, s in zip(measured(log(alone)), measured(log(config)), strict=True) if "loss" in r):
         assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-4)
+        assert b["update_ratio"] == pytest.approx(a["update_ratio"], rel=1e-2, nan_ok=True)
         assert len(b["rank_losses"]) == 2
         assert sum(b["rank_losses"]) / 2 == pytest.approx(b["loss"], rel=1e-6)
     assert first[0]["facts"]["ranks"] == 2
@@ -184,7 +185,7 @@ def test_what_ranks_cannot_do_is_one_line_of_the_first(configured: Make) -> None
         r"32 is 1 sequences of 32, too few for 2 ranks; raise it, or start fewer": (few, few),
         r"224 is 7 sequences of 32, which 2 ranks cannot share evenly, .* give 256, or ddp": (uneven, uneven),
         r"rank 1 was started with optimizer.peak_lr = 0.001, rank 0 with 0.003; start all of them with the same": (
-            configured(),
+            configured(optimizer__peak_lr=3e-3),
             configured(optimizer__peak_lr=1e-3),
         ),
     }
@@ -255,3 +256,22 @@ def spread_of(*weights_by_rank: list[float]) -> float:
 
 def test_the_spread_of_weights_between_ranks() -> None:
     assert on_ranks(2, spread_of, [3.0, 4.0], [6.0, 8.0]) == [pytest.approx(5 / 7.5)] * 2  # norms 5 and 10
+
+
+def test_an_average_of_the_weights_is_cut_and_goes_on_too(configured: Make) -> None:
+    changes = {**PLAIN, "optimizer__average_decay": 0.9}
+    alone, config = configured(run__name="alone", **changes), configured(hardware__strategy="fsdp", **changes)
+    list(train(alone))
+    done(on_ranks(2, trained_until, config, 6))
+    done(on_ranks(4, trained, config))
+    assert losses(config) == pytest.approx(losses(alone), rel=1e-5)
+    saved = [checkpoints.load(checkpoints.find(c.run.out / c.run.name)).optimizer for c in (alone, config)]
+    for name, tensor in saved[0].items():
+        torch.testing.assert_close(saved[1][name], tensor, rtol=1e-2, atol=1e-5)
+
+
+def test_fsdp_refuses_an_optimizer_of_whole_matrices(configured: Make) -> None:
+    config = configured(hardware__strategy="fsdp", optimizer__name="muon")
+    first, second = on_ranks(2, trained, config)
+    assert "optimizer.name = muon needs whole matrices, which hardware.strategy = fsdp cuts into parts" in str(first)
+    assert isinstance(second, ToldElsewhereError)

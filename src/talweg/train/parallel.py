@@ -118,6 +118,13 @@ def own_part(tensor: Any) -> Tensor:
     return tensor.to_local() if hasattr(tensor, "to_local") else tensor  # type: ignore[no-any-return]
 
 
+def over_parts(values: Tensor, weight: Tensor) -> Tensor:
+    """The sum over all ranks of what each computed of its parts, where `weight` is one of which each holds a part."""
+    if hasattr(weight, "full_tensor"):
+        distributed.all_reduce(values)
+    return values
+
+
 def handed_out(tensors: Mapping[str, Tensor], model: nn.Module, ranks: Ranks) -> Mapping[str, Tensor]:
     """The first rank's tensors on every rank, cut as the parameter is cut whose name stands in theirs.
 
