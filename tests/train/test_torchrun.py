@@ -104,7 +104,7 @@ def test_a_rank_that_is_killed_ends_all_and_fewer_go_on(configured: Make, tmp_pa
         output, _ = process.communicate(timeout=60)
     assert time.monotonic() - begin < 120
     assert process.returncode != 0
-    assert "talweg: another rank ended" in output
+    assert "SIGKILL" in output  # by torchrun; "another rank ended" too, unless its own signal comes first
     assert no_traceback_of_ours(output)
     list(train(config))
     assert losses(config)[:100] == pytest.approx(losses(alone)[:100], rel=1e-4)
