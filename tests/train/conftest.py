@@ -66,6 +66,7 @@ def configured(data: Path, tmp_path: Path) -> Callable[..., Config]:
             "optimizer.name": "adamw",
             "optimizer.peak_lr": 3e-3,
             "evaluation.every": 4,
+            "checkpoint.every": 4,
             "hardware.device": "cpu",
             "hardware.precision": "fp32",
             "hardware.threads": 1,

@@ -19,6 +19,7 @@ from talweg.train.choose import Choice
 from talweg.train.config import Config, build
 from talweg.train.exchange import open_model
 from talweg.train.loop import train
+from talweg.train.retention import Retention
 from talweg.train.sample import before_stop, sample
 
 Make = Callable[..., Config]
@@ -152,7 +153,9 @@ def test_a_checkpoint_of_an_older_version_is_the_model_it_was(run: Path, tmp_pat
     config = {k: v for k, v in saved.state["config"].items() if k.removeprefix("model.") not in newer}
     for activation, expected in (("relu2", "relu2"), ("gelu", "gelu_tanh")):
         state = {**saved.state, "config": {**config, "model.activation": activation}}
-        folder = checkpoints.save(tmp_path / activation, checkpoints.Checkpoint(saved.model, saved.optimizer, state), 1)
+        folder = checkpoints.save(
+            tmp_path / activation, checkpoints.Checkpoint(saved.model, saved.optimizer, state), Retention()
+        )
         loaded = open_model(folder).model
         assert loaded.shape.activation == expected
         assert all(torch.equal(p, q) for p, q in zip(loaded.parameters(), model.parameters(), strict=True))

@@ -62,10 +62,10 @@ def train(
 
     if on_divergence is not None:
         overrides = [*overrides, f"run.on_divergence={on_divergence}"]
+    if int(os.environ.get("RANK", "0")):  # started by torchrun: the first rank alone writes and shows
+        return _help_to_train(config, overrides)
     settings = load(config, overrides)
     folder = settings.run.out / settings.run.name
-    if int(os.environ.get("RANK", "0")):  # started by torchrun: the first rank alone writes and shows
-        return INTERRUPTED if any("signal" in record for record in train_records(settings)) else 0
     lost = False
     with Training() as progress:
         for record in train_records(settings):
@@ -78,6 +78,20 @@ def train(
     with contextlib.suppress(ModuleNotFoundError, InputError):  # no report extra, no page
         print(f"report      {_write_report(diagnosis, folder / 'report.html')}")
     return CAUSE_PRESENT if lost else NOTHING_WRONG
+
+
+def _help_to_train(config: Path, overrides: Sequence[str]) -> int:
+    """Train as one rank of several; what another tells is not said again."""
+    from talweg.train.config import load
+    from talweg.train.loop import train as train_records
+    from talweg.train.ranks import tells_itself
+
+    try:
+        return INTERRUPTED if any("signal" in record for record in train_records(load(config, overrides))) else 0
+    except InputError as error:
+        if tells_itself(error):
+            raise
+        return NOT_JUDGED
 
 
 def sample(

@@ -119,8 +119,10 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    every: int | None = None  # steps; None: at each evaluation
-    keep: int = 2
+    every: int | None = None  # steps; None: at each evaluation, as long as that takes under 1 % of the time
+    keep_last: int = 2
+    keep_every: int = 0  # steps: of these, one each stays for good; 0: none
+    keep_best: bool = False  # the one of the lowest val_loss stays, and `checkpoints/best` names it
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ class HardwareConfig:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"  # torch.compile; auto: on a GPU
     threads: int | None = None  # CPU threads; None: all cores
+    strategy: Literal["ddp", "fsdp"] = "ddp"  # of several ranks: each holds the whole model, or a part of it
 
 
 @dataclass(frozen=True)

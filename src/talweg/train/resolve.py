@@ -111,7 +111,7 @@ def resolve(
     fill("schedule.warmup_steps", warmup, f"a tenth of the run, at most {MAX_WARMUP} steps")
     check_schedule(config, steps)
     fill("evaluation.every", *horizon.evaluation_interval(config, steps, evaluated))
-    fill("checkpoint.every", config.evaluation.every, "at each evaluation")
+    fill("checkpoint.every", config.evaluation.every, "at each evaluation, as long as that takes under 1 % of the time")
     return Resolved(config, reasons)
 
 

@@ -19,7 +19,7 @@ AT_LEAST_ONE = (
     "evaluation.every",
     "evaluation.tokens",
     "checkpoint.every",
-    "checkpoint.keep",
+    "checkpoint.keep_last",
     "hardware.threads",
 )
 POSITIVE = (
@@ -36,6 +36,7 @@ NOT_NEGATIVE = (
     "schedule.warmup_steps",
     "optimizer.weight_decay",
     "optimizer.grad_clip",
+    "checkpoint.keep_every",
 )
 BELOW_ONE = (
     "model.dropout",
