@@ -23,6 +23,7 @@ COMPILE = {  # what hardware.compile = auto means
     "cpu": ("off", "on a CPU it takes a minute or more, and gains 6 % over the written-out kernels (notes/machine.md)"),
     "mps": ("off", "not tried on this device"),
 }
+MEASURED = {"hardware.precision", "hardware.compile"}  # what a run keeps that goes on on the same kind of device
 WARMUP_SHARE, MAX_WARMUP = 0.1, 300
 VOCABULARY_MULTIPLE = 64  # matrix units work in tiles of this width; the padding tokens never occur
 
@@ -91,7 +92,11 @@ def resolve(
             config = with_values(config, {key: value})
             reasons[key] = reason
 
-    for key in ("hardware.device", "hardware.precision", "hardware.threads"):
+    fill("hardware.device", machine.device, machine.reasons.get("hardware.device", ""))
+    if earlier and earlier.get("hardware.device") == config.hardware.device:
+        for key in MEASURED & earlier.keys():  # measured again, another may win by a little
+            fill(key, earlier[key], "as the run began")
+    for key in ("hardware.precision", "hardware.threads"):
         fill(key, getattr(machine, key.partition(".")[2]), machine.reasons.get(key, ""))
     fill("hardware.compile", *COMPILE[config.hardware.device])
     _model(config, manifest, fill)
@@ -107,7 +112,8 @@ def resolve(
     fill("optimizer.peak_lr", *horizon.peak_rate(config))
     check_rates(config)
     ending = round(config.schedule.end_share * steps)
-    warmup = min(round(WARMUP_SHARE * steps), MAX_WARMUP, ending // 2)
+    decay = round(config.schedule.decay_share * steps) if config.schedule.kind == "wsd" else 0
+    warmup = max(min(round(WARMUP_SHARE * steps), MAX_WARMUP, ending // 2, ending - decay), 0)
     fill("schedule.warmup_steps", warmup, f"a tenth of the run, at most {MAX_WARMUP} steps")
     check_schedule(config, steps)
     fill("evaluation.every", *horizon.evaluation_interval(config, steps, evaluated))

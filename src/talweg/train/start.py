@@ -84,7 +84,7 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
             config,
             manifest,
             machine,
-            seconds_per_step=lambda partial: ranks.agreed(seconds_per_step(partial, windows)),
+            seconds_per_step=lambda partial: ranks.agreed(seconds_per_step(partial, windows) / ranks.world),
             fits=lambda partial: ranks.agreed(fits(partial)),
             ranks=ranks.world,
             earlier=state["config"] if state else None,
