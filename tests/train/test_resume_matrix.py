@@ -4,10 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 
+from talweg.train import loop, update
 from talweg.train.config import Config
 from talweg.train.loop import train
-from tests.train.test_loop import log, measured, run_until
+
+from .test_loop import log, measured, run_until
 
 Make = Callable[..., Config]
 FILES = ("model", "optimizer")
@@ -39,6 +42,25 @@ def test_a_run_that_was_stopped_twice_ends_as_one_that_was_not(configured: Make,
     straight, broken = configured(run__name="straight", **changes), configured(run__name="broken", **changes)
     list(train(straight))
     run_until(broken, 5)
+    run_until(broken, 8)
+    list(train(broken))
+    ends_the_same(straight, broken)
+
+
+def test_a_micro_batch_that_memory_made_smaller_stays_so(configured: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of memory once, as a GPU shared with others may be: what a resume tries must not depend on it."""
+    real, failed = update.accumulate, list[int]()
+
+    def once_too_large(training: Any, config: Config, windows: Any) -> update.Gradients:
+        if training.step == 3 and not failed:
+            failed.append(3)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(training, config, windows)
+
+    monkeypatch.setattr(loop, "accumulate", once_too_large)
+    straight, broken = (configured(run__name=name, batch__micro_batch=8) for name in ("straight", "broken"))
+    list(train(straight))
+    failed.clear()
     run_until(broken, 8)
     list(train(broken))
     ends_the_same(straight, broken)
