@@ -1,12 +1,21 @@
 """The moving average of the weights against its definition, and that what is swapped in leaves no trace."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from talweg.errors import InputError
+from talweg.train.assess import assess
 from talweg.train.average import Average, swapped_in
+from talweg.train.config import Config
+from talweg.train.exchange import open_model
+from talweg.train.loop import train
+
+Make = Callable[..., Config]
 
 
 def walked(average: Average, model: nn.Module, number: int, seed: int = 0) -> list[np.ndarray]:
@@ -70,3 +79,23 @@ def test_what_is_swapped_in_is_used_and_leaves_no_trace() -> None:
         assert torch.equal(model(x), before)
     assert torch.equal(model(x), before)
     assert model.weight.data_ptr() == place
+
+
+def test_the_average_of_a_run_can_be_opened_in_place_of_its_weights(configured: Make, data: Path) -> None:
+    config = configured(run__name="a", optimizer__average_decay=0.8, optimizer__peak_lr=0.02, model__dropout=0.0)
+    last = [record for record in train(config) if "val_loss" in record][-1]
+    folder = config.run.out / "a"
+    plain, _ = assess(folder, data, device="cpu")
+    averaged, _ = assess(folder, data, device="cpu", average=True)
+    assert last["val_loss"] != last["val_loss_average"]
+    assert plain.value == pytest.approx(last["val_loss"], abs=1e-7)
+    assert averaged.value == pytest.approx(last["val_loss_average"], abs=1e-7)
+    list(train(config := configured(run__name="none")))
+    with pytest.raises(InputError, match=r"no average of its weights: its run had no optimizer\.average_decay"):
+        open_model(config.run.out / "none", average=True)
+
+
+def test_only_our_own_checkpoints_hold_an_average(tmp_path: Path) -> None:
+    (tmp_path / "ckpt.pt").write_bytes(b"")
+    with pytest.raises(InputError, match=r"only checkpoints of talweg do; leave out --average"):
+        open_model(tmp_path / "ckpt.pt", average=True)

@@ -109,6 +109,7 @@ def sample(
     seed: int = 0,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     tokenizer: str | None = None,
+    average: bool = False,
 ) -> int:
     """Write text with a trained model.
 
@@ -127,6 +128,7 @@ def sample(
         seed: of the choice
         device: where to compute; auto is the fastest that is here
         tokenizer: of a model that has none beside it: gpt2, bytes, or the path of a tokenizer.json
+        average: the moving average of the weights (optimizer.average_decay) in place of the weights
     """
     from talweg.train.choose import Choice
     from talweg.train.sample import sample as sample_texts
@@ -143,6 +145,7 @@ def sample(
         num=num,
         device=device,
         tokenizer=tokenizer,
+        average=average,
     )
     for i, pieces in enumerate(texts):
         sys.stdout.write(f"---\n{given}" if i else given)

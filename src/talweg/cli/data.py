@@ -112,6 +112,7 @@ def export(
     out: Path,
     dtype: Literal["uint16", "uint32"] | None = None,
     tokenizer: str | None = None,
+    average: bool = False,
 ) -> int:
     """Write prepared data, or a model, for another program.
 
@@ -125,14 +126,17 @@ def export(
         out: the folder to write, empty or not there yet
         dtype: of a token; left out, what the format takes for this vocabulary
         tokenizer: of a model that has none beside it: gpt2, bytes, or the path of a tokenizer.json
+        average: of a model: the moving average of its weights (optimizer.average_decay) in place of the weights
     """
     if _holds_data(path, to):
+        if average:
+            raise InputError(f"{path} holds data, and --average is of the weights of a model; leave it out")
         return _export_data(path, to, out, dtype, tokenizer)
     if dtype is not None:
         raise InputError(f"{path} is a model, and --dtype is of the tokens of data; leave it out")
     from talweg.train.exchange.outgoing import export_model
 
-    exported = export_model(path, out, to=to, tokenizer=tokenizer)
+    exported = export_model(path, out, to=to, tokenizer=tokenizer, average=average)
     print(f"{out}  {exported.source} as {exported.form}: {', '.join(exported.files)}")
     for note in exported.notes:
         print(f"note: {note}", file=sys.stderr)

@@ -12,6 +12,7 @@ def evaluate(
     data: Path | None = None,
     tokenizer: str | None = None,
     context: int | None = None,
+    average: bool = False,
     precision: Literal["fp32", "bf16"] = "fp32",
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     format: Literal["text", "json"] = "text",
@@ -26,6 +27,7 @@ def evaluate(
         data: a folder of talweg prepare; left out, the one the run was trained on
         tokenizer: of the model, where no tokenizer.json lies beside it: gpt2, or a path
         context: tokens of a window; left out, the model's own
+        average: the moving average of the weights (optimizer.average_decay) in place of the weights
         precision: of the matrix products
         device: where to compute; auto is the fastest that is here
         format: of the answer
@@ -41,6 +43,7 @@ def evaluate(
             data,
             tokenizer=tokenizer,
             context=context,
+            average=average,
             device=device,
             precision=precision,
             progress=stages.update,

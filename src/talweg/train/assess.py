@@ -52,6 +52,7 @@ def assess(
     *,
     tokenizer: str | None = None,
     context: int | None = None,
+    average: bool = False,
     device: str = "auto",
     precision: Literal["fp32", "bf16"] = "fp32",
     progress: Callable[[str, float, float], None] = lambda stage, done, total: None,
@@ -59,9 +60,10 @@ def assess(
     """Evaluate a checkpoint of any known kind on the whole validation text of a prepared folder.
 
     data: None: the folder that the run was trained on. context: None: the model's own; shorter is allowed.
+    average: the moving average of the weights in place of the weights.
     Raises InputError when model and data do not fit together.
     """
-    loaded = open_model(path, tokenizer)
+    loaded = open_model(path, tokenizer, average=average)
     folder = data or loaded.data
     if folder is None:
         raise InputError(f"{path} does not say on which data it was trained; give --data, a folder of talweg prepare")

@@ -51,6 +51,13 @@ class Average:
         self.updates = int(tensors[COUNT])
 
 
+def averages(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The average in what a checkpoint keeps, by the names of the parameters; empty where there is none."""
+    if not int(tensors.get(COUNT, torch.tensor(0))):
+        return {}
+    return {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}
+
+
 @contextmanager
 def swapped_in(model: nn.Module, weights: Mapping[str, Tensor] | None) -> Iterator[None]:
     """Within, the model has these weights, by the names of its parameters; None: its own.

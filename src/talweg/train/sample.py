@@ -27,17 +27,19 @@ def sample(
     num: int = 1,
     device: str = "auto",
     tokenizer: str | None = None,
+    average: bool = False,
 ) -> Iterator[Iterator[str]]:
     """Yield `num` texts that go on from `prompt`, each in pieces that are whole characters.
 
-    checkpoint: whatever `open_model` opens; tokenizer: where it has none beside it. Text i is drawn with the seed
+    checkpoint: whatever `open_model` opens; tokenizer: where it has none beside it.
+    average: the moving average of the weights in place of the weights. Text i is drawn with the seed
     `seed` + i, so that each can be had alone. It ends after `tokens`, where a document ends, or before the first of the
     texts in `stop`.
     Raises InputError when there is no checkpoint, or an argument is out of range.
     """
     if tokens < 0 or num < 1 or not all(stop):
         raise InputError("sampling needs tokens 0 or more, num 1 or more, and no stop text that is empty")
-    opened = open_model(checkpoint, tokenizer)
+    opened = open_model(checkpoint, tokenizer, average=average)
     words, model = opened.words(), opened.model.to(hardware.found(device))
     for i in range(num):
         yield before_stop(pieces(model, words, prompt, tokens, choice, seed + i), stop)

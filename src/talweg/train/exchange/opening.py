@@ -17,6 +17,7 @@ from talweg.errors import InputError
 from talweg.model.gpt import GPT
 from talweg.model.shape import begun_with, from_values
 from talweg.train import checkpoint as checkpoints
+from talweg.train.average import averages
 from talweg.train.exchange import huggingface, nanogpt
 from talweg.train.exchange.pairs import Found, build, sizes
 
@@ -50,27 +51,30 @@ class LoadedModel:
         return self.tokenizer
 
 
-def open_model(path: Path | str, tokenizer: str | None = None) -> LoadedModel:
+def open_model(path: Path | str, tokenizer: str | None = None, *, average: bool = False) -> LoadedModel:
     """The model at `path`. tokenizer: gpt2, bytes, or a path of a tokenizer.json, in place of the one that lies there.
+    average: the moving average of the weights in place of the weights.
 
     No code in a file is run. Raises InputError, one line, for a path that holds no model that is known here.
     """
-    found = find(Path(path))
+    found = find(Path(path), average=average)
     model = build(found)
     words = tokenizers.given(tokenizer) if tokenizer is not None else tokenizer_beside(found)
     data = found.facts.get("data")
     return LoadedModel(model, words, describe(found), found.facts, Path(data) if data else None)
 
 
-def find(path: Path) -> Found:
-    """Shape and weights of the model at `path`, of whatever kind."""
+def find(path: Path, *, average: bool = False) -> Found:
+    """Shape and weights of the model at `path`, of whatever kind; average: as `open_model`."""
     if not path.exists():
         raise InputError(f"{path} is not there; {NEEDED}")
     if path.suffix in INSIDE and path.is_file():
         path = path.parent
     kind = kind_of(path)
     if kind == "talweg":
-        return _own(checkpoints.find(path))
+        return _own(checkpoints.find(path), average)
+    if average and kind is not None:
+        raise InputError(f"{path} holds no average of its weights, only checkpoints of talweg do; leave out --average")
     if kind == "huggingface":
         return huggingface.read(path)
     if kind == "nanogpt":
@@ -91,14 +95,21 @@ def kind_of(path: Path) -> Kind | None:
     return "nanogpt" if (path / nanogpt.FILE).is_file() else None
 
 
-def _own(folder: Path) -> Found:
+def _own(folder: Path, average: bool) -> Found:
     saved = checkpoints.load(folder)
     shape = from_values(begun_with(saved.state["config"]))
     if missing := sorted(sizes(shape).keys() - saved.model.keys()):
         raise InputError(f"{folder} lacks the weight {missing[0]}; it was written by another version of talweg")
+    weights = saved.model
+    if average:
+        weights = averages(saved.optimizer)
+        if not weights:
+            raise InputError(
+                f"{folder} holds no average of its weights: its run had no optimizer.average_decay; leave out --average"
+            )
     facts = {"step": saved.state["step"], "tokens": saved.state.get("tokens")}
     facts["data"] = saved.state["config"].get("data.path")
-    return Found(shape, saved.model, "talweg", folder, {k: v for k, v in facts.items() if v is not None})
+    return Found(shape, weights, "talweg", folder, {k: v for k, v in facts.items() if v is not None})
 
 
 def describe(found: Found) -> str:

@@ -22,16 +22,19 @@ class ExportedModel:
     notes: tuple[str, ...]
 
 
-def export_model(path: Path, out: Path, *, to: str, tokenizer: str | None = None) -> ExportedModel:
+def export_model(
+    path: Path, out: Path, *, to: str, tokenizer: str | None = None, average: bool = False
+) -> ExportedModel:
     """Write the model at `path` into the folder `out`, as a whole or not at all.
 
-    to: one of FORMATS. tokenizer: gpt2, bytes or a tokenizer.json, where the checkpoint has none beside it. Raises
-    InputError that names every option of the model which the format has no place for.
+    to: one of FORMATS. tokenizer: gpt2, bytes or a tokenizer.json, where the checkpoint has none beside it. average:
+    the moving average of the weights in place of the weights. Raises InputError that names every option of the model
+    which the format has no place for.
     """
     path, out = Path(path), Path(out)
     if to not in FORMATS:
         raise InputError(f"{path} is a model, which is not written as {to}; give --to {' or --to '.join(FORMATS)}")
-    found = find(path)
+    found = find(path, average=average)
     words = tokenizers.given(tokenizer) if tokenizer is not None else tokenizer_beside(found)
     with filling(out) as stage:
         if to == "hf":
