@@ -48,7 +48,45 @@ def simulated_runs(num: int) -> Iterator[tuple[str, Run]]:
             batch_sd=float(rng.uniform(0.02, 0.15)),
         )
         run = replace(run, facts=replace(run.facts, **facts))
-        yield f"seed {seed} {kind} {steps}", run
+        yield f"seed {seed} {kind} {steps}", _on_some_machine(rng.spawn(1)[0], run)
+
+
+def _on_some_machine(rng: np.random.Generator, run: Run) -> Run:
+    """Sound figures of numerics and speed: jitter and wander of the step time, pauses to evaluate and to save, resumes
+    at another pace, a scaler at work, heavy-tailed gradient norms, micro-batches, few digits, columns left out."""
+    step, steps = run.train_loss.step, run.train_loss.step[-1]
+    pace = rng.lognormal(0.0, 10 ** rng.uniform(-2.5, -0.9), step.size)
+    pace *= np.exp(rng.uniform(0.0, 0.03) * _correlated(rng, step.size, 0.99))
+    pace += np.where(np.isin(step, run.val_loss.step), rng.uniform(0.0, 40.0), 0.0)
+    every = int(rng.integers(100, 1000))
+    pace += np.where(step % (every * max(1.0, steps // 5000)) == 0, rng.uniform(0.0, 20.0), 0.0)
+    resumed: tuple[float, ...] = ()
+    if rng.random() < 0.3:
+        resumed = (float(step[int(rng.integers(1, step.size))]),)
+        pace *= np.where(step < resumed[0], 1.0, rng.uniform(0.4, 2.5))
+    seconds = (pace * 10 ** rng.uniform(-1.5, 1.5)).round(int(rng.integers(2, 5)))
+    norm = run.grad_norm.value * np.exp(0.1 * rng.standard_t(3, step.size).clip(-20, 20))
+    columns = {
+        "seconds_per_step": Series.of(step, seconds, resolution=0.001),
+        "grad_norm": Series.of(step, norm),
+        "tokens_per_second": Series(),
+        "mfu": Series.of(step, rng.uniform(0.3, 0.6) / pace),
+        "loader_seconds": Series.of(step, seconds * rng.uniform(0.0, 0.05)),
+        "update_ratio": run.update_ratio,
+    }
+    columns = {name: column if rng.random() < 0.7 else Series() for name, column in columns.items()}
+    precision = str(rng.choice(["fp32", "bf16", "fp16"]))
+    if precision == "fp16":
+        columns["skipped_steps"] = Series.of(step, np.floor(step / 1000) + np.minimum(step, rng.integers(0, 20)))
+        columns["loss_scale"] = Series.of(step, 2.0 ** (14 + rng.integers(-2, 3, step.size)))
+    facts = {
+        "resumed_at": resumed,
+        "precision": precision if rng.random() < 0.7 else None,
+        "accumulation": int(rng.integers(1, 41)) if rng.random() < 0.7 else None,
+        "optimizer": rng.choice(["adamw", "muon"]) if rng.random() < 0.7 else None,
+        "grad_clip": float(rng.choice([0.0, 0.1, 1.0])),
+    }
+    return replace(run, facts=replace(run.facts, **facts), **columns)  # type: ignore[arg-type]
 
 
 def strangers(num: int) -> Iterator[tuple[str, Run]]:

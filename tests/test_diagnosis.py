@@ -179,3 +179,10 @@ def test_a_log_in_bits_is_asked_for_nats() -> None:
     bits = replace(run, **{n: replace(getattr(run, n), value=getattr(run, n).value / np.log(2)) for n in names})
     assert "ln V in bits" in diagnose(bits).headline
     assert "bits" not in diagnose(run).headline
+
+
+def test_an_event_without_a_size_is_told_without_one() -> None:
+    run = causes.catalogue()["half_precision_overflow"].example(np.random.default_rng(0))
+    told = [event.because for event in diagnose(run).events if event.kind == "not_finite"]
+    assert "not finite in train_loss at step 6,000 to 10,000" in told
+    assert not any("nan" in because for because in told)

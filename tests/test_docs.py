@@ -159,7 +159,7 @@ def stranger(tmp_path: Path) -> dict[str, str]:
     package = tmp_path / "my_package"
     package.mkdir()
     (package / "__init__.py").touch()
-    for kind, name in (("cause", "clipping_always_on"), ("reader", "brackets")):
+    for kind, name in (("cause", "gradient_norm_growing"), ("reader", "brackets")):
         (package / f"{name}.py").write_text(examples[kind], encoding="utf-8")
     information = tmp_path / "my_package-1.dist-info"
     information.mkdir()
@@ -179,13 +179,15 @@ def python(code: str, environment: dict[str, str]) -> str:
 def test_the_example_cause_joins_the_catalogue(stranger: dict[str, str]) -> None:
     code = (
         "import numpy as np; from talweg import causes, simulated; from talweg.run import Run\n"
-        "cause = causes.catalogue()['clipping_always_on']; rng = np.random.default_rng(0)\n"
+        "cause = causes.catalogue()['gradient_norm_growing']; rng = np.random.default_rng(0)\n"
         "print(cause.examine(cause.example(rng)).verdict, cause.examine(Run()).verdict, cause.examine(Run()).needs,\n"
         "      cause.examine(simulated.healthy(rng)).verdict != 'present', causes.summary(cause))"
     )
     said = python(code, stranger)
-    assert said.startswith("present unknown ('grad_norm', 'grad_clip') True nearly every update")
-    assert "share = mean" in python("from talweg.cli import main; main(['explain', 'clipping_always_on'])", stranger)
+    assert said.startswith("present unknown ('grad_norm', 'peak_learning_rate') True the gradient is far longer")
+    assert "growth = median" in python(
+        "from talweg.cli import main; main(['explain', 'gradient_norm_growing'])", stranger
+    )
 
 
 def test_the_example_reader_reads(stranger: dict[str, str], tmp_path: Path) -> None:

@@ -167,7 +167,8 @@ def _forecast(run: Run) -> Forecast | None:
 
 def _event(e: evidence.RunEvent) -> Event:
     where = f"step {e.first_step:,.0f}" + (f" to {e.last_step:,.0f}" if e.last_step > e.first_step else "")
-    because = f"{e.kind.replace('_', ' ')} of {e.size:+.3f} in {e.series} at {where}"
+    size = f" of {e.size:+.3f}" if math.isfinite(e.size) else ""
+    because = f"{e.kind.replace('_', ' ')}{size} in {e.series} at {where}"
     return Event(e.kind, e.series, e.first_step, e.last_step, e.size, because)
 
 

@@ -73,6 +73,8 @@ class Facts:
 
     # model
     parameters: float | None = None  # all weights, a tied head once, without position embeddings
+    trainable_parameters: float | None = None  # weights that the optimizer holds, position embeddings too
+    unmoved_groups: tuple[str, ...] | None = None  # of matrices, embedding, head, vectors: never updated; (): all were
     layers: int | None = None
     heads: int | None = None
     width: int | None = None
@@ -93,12 +95,15 @@ class Facts:
     warmup_steps: int | None = None
     decay_end_step: int | None = None  # where the decay reaches min_learning_rate
     decay_start_step: int | None = None  # wsd only
+    decay_shape: str | None = None  # wsd only; one of schedule.DECAY_SHAPES
     beta1: float | None = None
     beta2: float | None = None
     weight_decay: float | None = None
     grad_clip: float | None = None
     precision: str | None = None  # fp32, bf16, fp16
     seed: int | None = None
+    ranks: int | None = None  # processes that train together
+    resumed_at: tuple[float, ...] | None = None  # steps at which a checkpoint was taken up again; (): at none
     initialised_from: str | None = None  # the weights that training began with, where they were not random
     # evaluation
     eval_windows: int | None = None  # context-long windows in one evaluation
@@ -178,7 +183,17 @@ class Run:
     val_standard_error: Series = field(default_factory=Series)  # of each value of val_loss, where the trainer gave it
     learning_rate: Series = field(default_factory=Series)
     grad_norm: Series = field(default_factory=Series)  # before clipping
+    clip_scale: Series = field(default_factory=Series)  # factor that clipping put on the gradient; 1: not clipped
+    update_ratio: Series = field(default_factory=Series)  # |update| / |weight| of one step, over all weights
+    max_logit: Series = field(default_factory=Series)  # largest output logit of a batch
+    loss_scale: Series = field(default_factory=Series)  # of an fp16 scaler
+    skipped_steps: Series = field(default_factory=Series)  # updates left out so far, for gradients not finite
     seconds_per_step: Series = field(default_factory=Series)
+    loader_seconds: Series = field(default_factory=Series)  # of a step, spent waiting for data
+    tokens_per_second: Series = field(default_factory=Series)
+    mfu: Series = field(default_factory=Series)  # share of the device's peak FLOP/s in use, 0 to 1
+    rank_loss_spread: Series = field(default_factory=Series)  # highest minus lowest training loss of the ranks, nats
+    rank_weight_spread: Series = field(default_factory=Series)  # difference of weights between ranks; 0: none
     facts: Facts = field(default_factory=Facts)
     reading: Reading = field(default_factory=Reading)
 
@@ -209,6 +224,7 @@ class Run:
             warmup_steps=f.warmup_steps or 0,
             end_step=end,
             decay_start=f.decay_start_step or 0,
+            decay_shape="sqrt" if f.decay_shape == "sqrt" else "linear",
         )
 
     def has(self, name: str) -> bool:
@@ -216,3 +232,6 @@ class Run:
         if name in FACT_NAMES:
             return getattr(self.facts, name) is not None
         return bool(getattr(self, name))
+
+
+COLUMN_NAMES: tuple[str, ...] = tuple(f.name for f in fields(Run) if f.default_factory is Series)

@@ -24,6 +24,8 @@ VOCABULARY = 50_257
 UNIGRAM, BIGRAM = 7.6, 5.6  # nats, web text under GPT-2's tokenizer
 # A quarter of the steps then costs 0.25 nats, as between public runs of 190 M parameters at 10 and 40 tokens each.
 AMPLITUDE, EXPONENT, GAIN = 0.8, 0.47, 0.149
+GRAD_NORM, CLIP, UPDATE = 0.3, 1.0, 2e-3  # late in the run; of the norm; |update| / |weight| at the peak rate
+SECONDS, MFU = 0.5, 0.4  # of a step; share of the device's peak
 
 
 def healthy(
@@ -74,8 +76,28 @@ def healthy(
         train_eval_loss=Series.of(curve.eval_step, curve.train_eval, kind="evaluation", resolution=1e-4),
         val_loss=Series.of(curve.eval_step, curve.val, kind="evaluation", resolution=1e-4),
         learning_rate=Series.of(curve.step, curve.rate),
+        **_machine(rng.spawn(1)[0], curve.step, curve.rate / schedule.peak_lr, tokens / steps, steps),  # type: ignore[arg-type]
         facts=Facts.stated("simulated", **{**stated, **facts}),
     )
+
+
+def _machine(rng: np.random.Generator, step: Array, share: Array, tokens: float, steps: int) -> dict[str, Series]:
+    """Gradient norm, size of updates and speed, as sound public runs show them; `share` of the peak rate. (T,) each
+
+    The norm falls from about 10 to 0.3, as in GPT-2 124 M; a step takes half a second and the first one compiles.
+    """
+    norm = GRAD_NORM * (1 + (0.02 * steps / (step + 1)) ** 0.7) * rng.lognormal(0.0, 0.12, step.size)
+    seconds = SECONDS * rng.lognormal(0.0, 0.01, step.size) + np.where(step == 0, 20 * SECONDS, 0.0)
+    columns = {
+        "grad_norm": norm,
+        "clip_scale": np.minimum(1.0, CLIP / norm),
+        "update_ratio": UPDATE * share * rng.lognormal(0.0, 0.05, step.size),
+        "seconds_per_step": seconds,
+        "loader_seconds": 0.01 * SECONDS * rng.lognormal(0.0, 0.3, step.size),
+        "tokens_per_second": tokens / seconds,
+        "mfu": MFU * SECONDS / seconds,
+    }
+    return {name: Series.of(step, value, name=name) for name, value in columns.items()}
 
 
 def _area(schedule: Schedule, steps: int) -> float:
@@ -102,6 +124,14 @@ def _facts(schedule: Schedule, steps: int, parameters: float, tokens: float, eva
         "warmup_steps": schedule.warmup_steps,
         "decay_end_step": schedule.end_step,
         "decay_start_step": schedule.decay_start or None,
+        "decay_shape": schedule.decay_shape if schedule.kind == "wsd" else None,
+        "accumulation": max(1, round(tokens / steps / (16 * 1024))),
+        "grad_clip": CLIP,
+        "precision": "bf16",
+        "ranks": 1,
+        "resumed_at": (),
+        "trainable_parameters": parameters,
+        "unmoved_groups": (),
         "eval_windows": max(1, round((0.45 / max(eval_sd, 1e-6)) ** 2)),
         "val_tokens": 10e6,
         "unique_tokens": tokens,

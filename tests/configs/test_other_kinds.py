@@ -61,11 +61,18 @@ def test_talwegs_own_configuration(tmp_path: Path) -> None:
     )  # 40 sequences in 12, 12, 12, 4
     assert (facts.planned_steps, facts.warmup_steps, facts.seed) == (1000, 50, 7)
     assert (facts.schedule, facts.decay_end_step, facts.decay_start_step) == ("wsd", 800, 550)  # 800 - 1000 x 0.25
+    assert facts.decay_shape is None  # not stated
     assert (facts.peak_learning_rate, facts.min_learning_rate, facts.grad_clip) == (3e-3, 0.0, 1.0)
     assert isinstance(facts.grad_clip, float)
     assert facts.precision is None
     assert set(facts.sources.values()) == {"config.toml"}
     assert read_facts(tmp_path) == facts
+
+
+def test_the_shape_of_the_decay_is_a_fact_of_wsd_alone(tmp_path: Path) -> None:
+    text = TOML.replace("[schedule]", '[schedule]\ndecay_shape = "sqrt"')
+    assert read_facts(written(tmp_path, text, "a.toml")).decay_shape == "sqrt"
+    assert read_facts(written(tmp_path, text.replace('"wsd"', '"cosine"'), "b.toml")).decay_shape is None
 
 
 def test_a_length_in_tokens(tmp_path: Path) -> None:

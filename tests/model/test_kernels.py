@@ -94,8 +94,10 @@ def test_relu2() -> None:
     assert_same(kernels.relu2, lambda x: torch.where(x > 0, x * x, 0 * x), torch.randn(4, 16))
 
 
+@pytest.mark.parametrize("compiling", [True, False])
 @pytest.mark.parametrize("normed", [True, False])
-def test_normed_rotated_by_sine_and_cosine(normed: bool) -> None:
+def test_normed_rotated_by_sine_and_cosine(normed: bool, compiling: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
     S, H, K = 6, 2, 8
 
     def plain(x: Tensor) -> Tensor:

@@ -232,3 +232,23 @@ def test_losses_that_are_not_finite_stay_so(tmp_path: Path) -> None:
     assert math.isinf(run.train_eval_loss.value[-1])
     assert math.isnan(run.val_loss.value[-1])
     assert run.train_loss.step[-1] == 30
+
+
+def test_utilisation_is_a_share_and_is_left_out_until_there_is_one(tmp_path: Path) -> None:
+    text = "iter 0: loss 4.0000, time 90.00ms, mfu -100.00%\n"
+    text += "iter 1: loss 3.9000, time 40.00ms, mfu 12.50%\niter 2: loss 3.8000, dt 40.00ms, mfu 13.00%\n"
+    assert points(read(written(tmp_path, text)).mfu) == pytest.approx({1: 0.125, 2: 0.13})
+
+
+def test_a_resume_is_a_fact_by_its_line_or_by_the_steps(tmp_path: Path) -> None:
+    rows = "".join(f"iter {step}: loss 4.0000, time 40.00ms, mfu 12.50%\n" for step in range(10))
+    resumed = "Resuming training from out\niter 10: loss 3.9000, time 40.00ms, mfu 12.50%\n"
+    assert read(written(tmp_path, rows)).facts.resumed_at is None
+    assert read(written(tmp_path, rows + resumed)).facts.resumed_at == (10,)
+    assert read(written(tmp_path, rows + rows.partition("\n")[2].replace("4.0000", "3.9000"))).facts.resumed_at == (1,)
+
+
+def test_the_weights_that_the_optimizer_holds_are_added_up_once(tmp_path: Path) -> None:
+    told = "num decayed parameter tensors: 50, with 124,354,560 parameters\n"
+    told += "num non-decayed parameter tensors: 25, with 19,200 parameters\n"
+    assert read(written(tmp_path, told * 2 + LOG)).facts.trainable_parameters == 124_373_760

@@ -284,3 +284,35 @@ def test_series_are_sorted(tmp_path: Path) -> None:
     run = read(written(tmp_path, "step,loss\n0,5.0\n2,4.0\n1,4.5\n"))
     assert isinstance(run.train_loss, Series)
     assert run.train_loss.step.tolist() == [0, 1]
+
+
+def test_columns_of_numerics_and_speed_are_known_by_their_names(tmp_path: Path) -> None:
+    text = "step,train/loss,train/grad_norm,amp/loss_scale,tokens/sec,perf/mfu,data_time,clip_coef\n"
+    text += "1,4.0,1.5,65536,1000,31.5,0.01,0.7\n2,3.9,1.4,32768,1010,31.6,0.02,0.8\n"
+    run = read(written(tmp_path, text))
+    assert points(run.loss_scale) == {1: 65536, 2: 32768}
+    assert points(run.tokens_per_second) == {1: 1000, 2: 1010}
+    assert points(run.mfu) == pytest.approx({1: 0.315, 2: 0.316})
+    assert points(run.loader_seconds) == {1: 0.01, 2: 0.02}
+    assert points(run.clip_scale) == {1: 0.7, 2: 0.8}
+    assert any("percent" in note for note in run.reading.notes)
+
+
+@pytest.mark.parametrize(
+    ("logged", "total"),
+    [
+        ([0, 0, 1, 1, 3], [0, 0, 1, 1, 3]),
+        ([0, 1, 4, 0, 2], [0, 1, 4, 4, 6]),
+        ([0, 1, 0, 1, 0, 2, 0], [0, 1, 1, 2, 2, 4, 4]),
+    ],
+    ids=["so far", "starts over", "of each row"],
+)
+def test_skipped_updates_become_a_count_so_far(tmp_path: Path, logged: list[int], total: list[int]) -> None:
+    text = "step,loss,skipped\n" + "".join(f"{step},4.0,{count}\n" for step, count in enumerate(logged))
+    assert read(written(tmp_path, text)).skipped_steps.value.tolist() == total
+
+
+def test_rows_that_go_back_are_a_resume(tmp_path: Path) -> None:
+    text = "step,loss\n" + "".join(f"{step},4.{step}\n" for step in (1, 2, 3)) + "2,4.7\n3,4.6\n"
+    assert read(written(tmp_path, text)).facts.resumed_at == (2,)
+    assert read(written(tmp_path, text.replace("2,4.7\n3,4.6\n", ""))).facts.resumed_at is None

@@ -90,3 +90,47 @@ def test_the_manifest_completes_the_facts(tmp_path: Path) -> None:
 def test_there_are_no_columns_to_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="columns are known"):
         read(log(tmp_path, RECORDS), loss_column="loss")
+
+
+def test_what_a_record_says_of_numerics_speed_and_ranks(tmp_path: Path) -> None:
+    told: dict[str, object] = {"clip_scale": 0.5, "max_logit": 31.0, "loss_scale": 65536.0, "skipped_steps": 3}
+    told |= {"loader_seconds": 0.02, "tokens_per_second": 4e5, "mfu": 0.31, "rank_weight_spread": 0.0}
+    told |= {"update_ratio": {"all": 2e-3, "embedding": 1e-2}, "rank_losses": [4.1, 4.5, 4.2]}
+    records: list[dict[str, object]] = [
+        {"step": 0, "loss": 4.3, **told},
+        {"step": 1, "loss": 4.3, "rank_losses": [4.1, "NaN"], "update_ratio": {"embedding": 1.0}},
+    ]
+    run = read(log(tmp_path, [*RECORDS[:1], *records]))
+    for name in (
+        "clip_scale",
+        "max_logit",
+        "loss_scale",
+        "skipped_steps",
+        "loader_seconds",
+        "tokens_per_second",
+        "mfu",
+    ):
+        assert points(getattr(run, name)) == {0: told[name]}
+    assert points(run.rank_weight_spread) == {0: 0.0}
+    assert points(run.update_ratio) == {0: 2e-3}
+    assert run.rank_loss_spread.value[0] == pytest.approx(0.4)
+    assert math.isnan(run.rank_loss_spread.value[1])
+
+
+def test_groups_of_weights_that_never_move(tmp_path: Path) -> None:
+    """The warm-up's first update may be 0 for all; a group is still only where the others move."""
+    still = {"all": 0.0, "matrices": 0.0, "embedding": 0.0}
+    moving = {"all": 2e-3, "matrices": 1e-3, "embedding": 0.0}
+    records = [{"step": i, "loss": 4.0, "update_ratio": moving if i else still} for i in range(4)]
+    assert read(log(tmp_path, [*RECORDS[:1], *records])).facts.unmoved_groups == ("embedding",)
+    assert read(log(tmp_path, [*RECORDS[:1], *records[:3]])).facts.unmoved_groups is None
+    records[2]["update_ratio"] = {"all": 2e-3, "matrices": 1e-3, "embedding": 1e-9}
+    assert read(log(tmp_path, [*RECORDS[:1], *records])).facts.unmoved_groups == ()
+    assert read(log(tmp_path, RECORDS)).facts.unmoved_groups is None
+
+
+def test_a_start_after_step_0_is_a_resume(tmp_path: Path) -> None:
+    assert read(log(tmp_path, RECORDS)).facts.resumed_at == ()
+    again = [{"talweg": "0.1.0", "step": 3, "facts": {**FACTS, "ranks": 2}}, {"step": 3, "loss": 8.0}]
+    facts = read(log(tmp_path, [*RECORDS, *again])).facts
+    assert (facts.resumed_at, facts.ranks) == ((3,), 2)

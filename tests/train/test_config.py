@@ -52,6 +52,39 @@ def written(folder: Path, text: str) -> Path:
             "[run]\nsteps = 100\n[schedule]\nkind = 'wsd'\nwarmup_steps = 60\ndecay_share = 0.5",
             "60 steps of warm-up and 50 of decay do not fit into 100 steps",
         ),
+        ("[run]\nsteps = 5\n[optimizer]\nname = 'sgd'", 'needed "adamw" or "muon" or "schedule_free"'),
+        (
+            "[run]\nsteps = 5\n[optimizer]\nname = 'schedule_free'",
+            'has no use for schedule.kind = "cosine"; give schedule.kind = "constant"',
+        ),
+        (
+            "[run]\nsteps = 5\n[schedule]\nkind = 'constant'\n[optimizer]\nname = 'schedule_free'\nbeta1 = 0.0",
+            "needs optimizer.beta1 above 0",
+        ),
+        (
+            "[run]\nsteps = 5\n[schedule]\nkind = 'constant'\n[optimizer]\nname = 'schedule_free'\naverage_decay = 0.9",
+            "evaluates an average of the weights already; leave out optimizer.average_decay",
+        ),
+        ("[run]\nsteps = 5\n[optimizer]\naverage_decay = 1.0", "average_decay = 1.0: needed 0 or more and less than 1"),
+        ("[run]\nsteps = 5\n[optimizer]\nmuon_momentum = 1.0", "muon_momentum = 1.0: needed 0 or more and less than 1"),
+        ("[run]\nsteps = 5\n[optimizer]\nhead_lr_factor = 0.0", "head_lr_factor = 0.0: needed more than 0"),
+        ("[run]\nsteps = 5\n[optimizer]\nbase_width = -1", "base_width = -1: needed 0 or more"),
+        ("[run]\nsteps = 5\n[schedule]\ndecay_shape = 'exp'", 'needed "linear" or "sqrt"'),
+        *(
+            (
+                f"[run]\nsteps = 50\n[schedule]\nkind = '{kind}'\nwarmup_steps = 51",
+                "51 steps of warm-up do not fit into 50",
+            )
+            for kind in ("cosine", "linear", "constant")
+        ),
+        *(
+            (
+                "[run]\nsteps = 100\n[schedule]\nkind = 'wsd'\nwarmup_steps = 30\ndecay_share = 0.6\n"
+                f"end_share = 0.8\ndecay_shape = '{shape}'",
+                "30 steps of warm-up and 60 of decay do not fit into 80 steps",
+            )
+            for shape in ("linear", "sqrt")
+        ),
         ("[run]\nsteps = 5\n[run]\n", "is not valid TOML"),
     ],
 )

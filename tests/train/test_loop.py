@@ -1,8 +1,10 @@
 """The training loop: what it yields, and that nothing but the mathematics decides the weights."""
 
+import contextlib
 import json
 import math
 import shutil
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ import torch
 import talweg.train
 from talweg.corpus import manifest as manifests
 from talweg.errors import InputError
-from talweg.train import loop, update
+from talweg.train import loop, start, update
 from talweg.train.config import Config, load
 from talweg.train.evaluate import Loss
 from talweg.train.loop import train
@@ -85,6 +87,78 @@ def test_resuming_is_exact_with_dropout_on(configured: Make) -> None:
     assert (straight.run.out / "straight" / optimizer).read_bytes() == (
         broken.run.out / "broken" / optimizer
     ).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer__name": "muon", "optimizer__average_decay": 0.8},
+        {"optimizer__name": "schedule_free", "schedule__kind": "constant"},
+    ],
+)
+def test_resuming_is_exact_with_every_optimizer(configured: Make, changes: dict[str, Any]) -> None:
+    straight, broken = configured(run__name="straight", **changes), configured(run__name="broken", **changes)
+    list(train(straight))
+    run_until(broken, 5)
+    run_until(broken, 8)
+    list(train(broken))
+    assert measured(log(straight)) == measured(log(broken))
+    for name in ("model", "optimizer"):
+        file = f"checkpoints/step_00000012/{name}.safetensors"
+        assert (straight.run.out / "straight" / file).read_bytes() == (broken.run.out / "broken" / file).read_bytes()
+
+
+def test_the_saved_model_of_schedule_free_is_the_one_that_was_evaluated(configured: Make) -> None:
+    config = configured(
+        run__name="a", optimizer__name="schedule_free", schedule__kind="constant", optimizer__peak_lr=0.02
+    )
+    value = [r["val_loss"] for r in train(config) if "val_loss" in r][-1]
+    plan, training, _ = begin(configured(run__name="a", optimizer__name="schedule_free", schedule__kind="constant"))
+    own = loop.evaluate(training.model, plan.val, training.ranks, contextlib.nullcontext).value
+    assert abs(own - value) > 1e-4  # where training goes on is another place
+    with torch.no_grad():
+        for name, parameter in training.model.named_parameters():
+            parameter.copy_(weights(config, 12)[name])
+    assert loop.evaluate(training.model, plan.val, training.ranks, contextlib.nullcontext).value == value
+
+
+def test_the_average_of_the_weights_is_evaluated_and_leaves_training_as_it_was(configured: Make) -> None:
+    plain, averaged = configured(run__name="plain"), configured(run__name="averaged", optimizer__average_decay=0.8)
+    list(train(plain))
+    values = {r["step"]: r.get("val_loss_average") for r in train(averaged) if "val_loss" in r}
+    assert same(weights(plain, 12), weights(averaged, 12))
+    assert values[0] is None  # before the first update there is none
+    last = [r for r in log(averaged) if "val_loss" in r][-1]
+    assert 0 < abs(values[12] - last["val_loss"]) < 0.2
+
+
+def test_a_run_given_in_minutes_ends_on_time_with_its_rate_near_zero(
+    configured: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps take twice as long as the plan was made for: half as many are done, and the decay is complete."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    real = loop.accumulate
+
+    def slow(*arguments: Any) -> Any:
+        now[0] += 2.0
+        return real(*arguments)
+
+    monkeypatch.setattr(loop, "accumulate", slow)
+    monkeypatch.setattr(start, "seconds_per_step", lambda *_: 1.0)
+    config = configured(
+        run__name="a", run__steps=None, run__minutes=1.0, evaluation__every=1000, schedule__warmup_steps=2
+    )
+    run_until(config, 10)
+    now[0] += 1000.0  # the pause does not count
+    records = list(train(config))
+    rates = [r["lr"] for r in log(config) if "lr" in r]
+    assert len(rates) == 30
+    assert rates[-1] < 0.02 * max(rates)
+    assert records[-1]["step"] == 30
+    assert (config.run.out / "a" / "checkpoints" / "step_00000030").is_dir()
+    (again,) = train(config)
+    assert "complete at step 30" in again["note"]
 
 
 def test_another_seed_or_dropout_gives_other_weights(configured: Make) -> None:

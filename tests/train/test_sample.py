@@ -17,8 +17,10 @@ from talweg.model.gpt import GPT
 from talweg.train import checkpoint as checkpoints
 from talweg.train.choose import Choice
 from talweg.train.config import Config, build
+from talweg.train.exchange import open_model
 from talweg.train.loop import train
-from talweg.train.sample import before_stop, load_model, sample
+from talweg.train.retention import Retention
+from talweg.train.sample import before_stop, sample
 
 Make = Callable[..., Config]
 
@@ -65,7 +67,7 @@ def test_a_run_and_its_checkpoint_give_the_same_text_for_a_seed(run: Path) -> No
 def test_temperature_zero_is_the_most_probable_and_needs_no_seed(run: Path) -> None:
     text = written(run, temperature=0.0, tokens=20)
     assert text == written(run, temperature=0.0, tokens=20, seed=5)
-    model, tokenizer = load_model(checkpoints.find(run)), raw_bytes()
+    model, tokenizer = open_model(run).model, raw_bytes()
     ids = [int(token) for token in tokenizer.encode("the cat")]
     for _ in range(20):  # each from one whole forward pass
         with torch.no_grad():
@@ -121,7 +123,7 @@ def test_nothing_waits_that_cannot_become_a_stop() -> None:
 def test_what_cannot_be_sampled(run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"temperature = -1.0: needed 0 or more"):
         written(run, temperature=-1.0)
-    with pytest.raises(InputError, match="holds no checkpoint"):
+    with pytest.raises(InputError, match="nothing is not there; needed a run folder"):
         written(tmp_path / "nothing")
     for more in ({"tokens": -1}, {"num": 0}, {"stop": ("a", "")}):
         with pytest.raises(InputError, match="tokens 0 or more, num 1 or more, and no stop text that is empty"):
@@ -144,15 +146,17 @@ def test_the_command(run: Path, capsys: pytest.CaptureFixture[str], monkeypatch:
 
 def test_a_checkpoint_of_an_older_version_is_the_model_it_was(run: Path, tmp_path: Path) -> None:
     """It names none of the newer options, and its gelu is the form with tanh."""
-    model = load_model(checkpoints.find(run))
+    model = open_model(run).model
     saved = checkpoints.load(checkpoints.find(run))
     newer = ("preset", "kv_heads", "feed_forward_width", "norm_gain", "norm_epsilon", "rope_base", "value_residual")
     newer += ("x0_shortcut", "logit_softcap")
     config = {k: v for k, v in saved.state["config"].items() if k.removeprefix("model.") not in newer}
     for activation, expected in (("relu2", "relu2"), ("gelu", "gelu_tanh")):
         state = {**saved.state, "config": {**config, "model.activation": activation}}
-        folder = checkpoints.save(tmp_path / activation, checkpoints.Checkpoint(saved.model, saved.optimizer, state), 1)
-        loaded = load_model(folder)
+        folder = checkpoints.save(
+            tmp_path / activation, checkpoints.Checkpoint(saved.model, saved.optimizer, state), Retention()
+        )
+        loaded = open_model(folder).model
         assert loaded.shape.activation == expected
         assert all(torch.equal(p, q) for p, q in zip(loaded.parameters(), model.parameters(), strict=True))
     assert isinstance(loaded, GPT)

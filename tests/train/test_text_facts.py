@@ -19,6 +19,7 @@ from talweg.train import checkpoint as checkpoints
 from talweg.train import evaluate
 from talweg.train.config import Config
 from talweg.train.loop import train
+from talweg.train.retention import Retention
 from talweg.train.start import begin
 from talweg.train.update import accumulate
 
@@ -128,7 +129,7 @@ def test_a_run_does_not_go_on_in_another_order_of_the_text(configured: Make, ord
     saved = checkpoints.load(checkpoints.find(folder))
     assert saved.state["order"] == "documents-1"
     state = {key: value for key, value in saved.state.items() if key != "order"} | ({"order": order} if order else {})
-    checkpoints.save(folder, replace(saved, state=state), keep=1)
+    checkpoints.save(folder, replace(saved, state=state), Retention(1))
     with pytest.raises(InputError) as caught:
         list(train(config))
     assert str(caught.value) == (

@@ -43,6 +43,10 @@ def examine(run: Run) -> Finding:
         return Finding("absent", f"{stands}: {ratio - 1:+.1%}")
     if (unit := evidence.other_unit(run)) is not None:
         return missing("val_loss", because=f"{stands}: that is ln V in {unit}; give the loss in nats")
+    times, evaluated = run.facts.accumulation or 1, run.val_loss or run.train_eval_loss
+    if times > 1 and not evaluated and abs(ratio / times - 1) < TOLERANCE:
+        because = f"{stands}: that is {times} ln V, as {times} micro-batches added up would log it"
+        return missing("val_loss", because=f"{because}; an evaluated loss tells the two apart")
     lost, end = _steps_above(run, uniform), evidence.horizon(run) or run.last_step or 1.0
     cost = _cost(run, lost)
     if lost < LOST_SHARE * end:

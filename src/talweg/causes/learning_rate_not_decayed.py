@@ -46,6 +46,9 @@ def examine(run: Run) -> Finding:
         return missing("val_loss", because="the learning rate is still rising: too early to tell")
     if (frequencies := evidence.at_frequencies(run)) is not None:
         return missing("val_loss", because=f"{frequencies}: something else comes first")
+    if (planned := _taken_back(run)) is not None:
+        told = f"the plan has {planned:.0%} of the peak by now; the rate went back at a resume, which has its own cost"
+        return Finding("absent", told)
     gain = _gain(run, fit)
     stands = f"the learning rate stands at {share:.0%} of its peak; taking it to 0 would give {_nats(gain)} nats"
     if gain.value > LARGEST_SHARE * fit.law.on(fit.path, run.last_step)[0][0]:
@@ -57,6 +60,15 @@ def examine(run: Run) -> Finding:
     remedies = _remedies(run, fit, gain)
     plan = f"; the plan brings it down: {remedies[0].change}" if remedies[0].name == "wait" else ""
     return Finding("present", stands + plan, nats=gain, remedies=remedies, steps=(run.last_step, fit.end))
+
+
+def _taken_back(run: Run) -> float | None:
+    """The planned share of the peak, where it is low and only a schedule that began anew keeps the rate high."""
+    plan, back = run.planned_schedule, evidence.restart(run)
+    if plan is None or back is None or not (back.stated or back.warms_up_again):
+        return None
+    share = float(plan.at(run.last_step or 0.0)) / plan.peak_lr
+    return share if share < STANDS_HIGH else None
 
 
 def _gain(run: Run, fit: evidence.RunFit) -> Estimate:

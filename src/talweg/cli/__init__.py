@@ -62,10 +62,10 @@ def train(
 
     if on_divergence is not None:
         overrides = [*overrides, f"run.on_divergence={on_divergence}"]
+    if int(os.environ.get("RANK", "0")):  # started by torchrun: the first rank alone writes and shows
+        return _help_to_train(config, overrides)
     settings = load(config, overrides)
     folder = settings.run.out / settings.run.name
-    if int(os.environ.get("RANK", "0")):  # started by torchrun: the first rank alone writes and shows
-        return INTERRUPTED if any("signal" in record for record in train_records(settings)) else 0
     lost = False
     with Training() as progress:
         for record in train_records(settings):
@@ -78,6 +78,20 @@ def train(
     with contextlib.suppress(ModuleNotFoundError, InputError):  # no report extra, no page
         print(f"report      {_write_report(diagnosis, folder / 'report.html')}")
     return CAUSE_PRESENT if lost else NOTHING_WRONG
+
+
+def _help_to_train(config: Path, overrides: Sequence[str]) -> int:
+    """Train as one rank of several; what another tells is not said again."""
+    from talweg.train.config import load
+    from talweg.train.loop import train as train_records
+    from talweg.train.ranks import tells_itself
+
+    try:
+        return INTERRUPTED if any("signal" in record for record in train_records(load(config, overrides))) else 0
+    except InputError as error:
+        if tells_itself(error):
+            raise
+        return NOT_JUDGED
 
 
 def sample(
@@ -94,13 +108,14 @@ def sample(
     num: int = 1,
     seed: int = 0,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    tokenizer: str | None = None,
 ) -> int:
     """Write text with a trained model.
 
     It sees its context at most: when that is full, it goes on from the last half of it.
 
     Args:
-        checkpoint: a checkpoint folder, or a run folder (its latest checkpoint)
+        checkpoint: a run folder (its latest checkpoint), a checkpoint, nanoGPT's ckpt.pt, an HF folder
         prompt: text to go on from; empty: the start of a document; - reads it from standard input
         tokens: how many to write
         temperature: 0 takes the most probable token each time
@@ -111,13 +126,24 @@ def sample(
         num: how many texts, with --- between them; the second has the seed of the first + 1, and so on
         seed: of the choice
         device: where to compute; auto is the fastest that is here
+        tokenizer: of a model that has none beside it: gpt2, bytes, or the path of a tokenizer.json
     """
     from talweg.train.choose import Choice
     from talweg.train.sample import sample as sample_texts
 
     given = sys.stdin.read() if prompt == "-" else prompt
     choice = Choice(temperature, top_k, top_p, min_p)
-    texts = sample_texts(checkpoint, given, tokens=tokens, choice=choice, seed=seed, stop=stop, num=num, device=device)
+    texts = sample_texts(
+        checkpoint,
+        given,
+        tokens=tokens,
+        choice=choice,
+        seed=seed,
+        stop=stop,
+        num=num,
+        device=device,
+        tokenizer=tokenizer,
+    )
     for i, pieces in enumerate(texts):
         sys.stdout.write(f"---\n{given}" if i else given)
         for piece in pieces:

@@ -7,7 +7,7 @@ from typing import Any
 
 from talweg.errors import InputError
 from talweg.run import Facts
-from talweg.schedule import KINDS
+from talweg.schedule import DECAY_SHAPES, KINDS
 from talweg.textfile import read_text
 
 NAME = "talweg"
@@ -61,6 +61,8 @@ def read(path: Path) -> Facts:
             values[fact] = float(value) if fact in FRACTIONAL and isinstance(value, int) else value
     if flat.get("schedule.kind") in KINDS:
         values["schedule"] = flat["schedule.kind"]
+    if values.get("schedule") == "wsd" and flat.get("schedule.decay_shape") in DECAY_SHAPES:
+        values["decay_shape"] = flat["schedule.decay_shape"]
     if flat.get("hardware.precision") in ("fp32", "bf16"):
         values["precision"] = flat["hardware.precision"]
     values["eval_is_fixed"] = True  # the first `evaluation.tokens` of the validation set, or all of it, every time

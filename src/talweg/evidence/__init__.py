@@ -5,6 +5,7 @@ Every function takes a Run and answers None when the run does not offer enough. 
 
 from talweg.evidence.fitted import Forecast, RunFit, fit, forecast, scatter, why_no_forecast
 from talweg.evidence.levels import (
+    FEW,
     EvalNoise,
     Gap,
     Judged,
@@ -19,6 +20,7 @@ from talweg.evidence.levels import (
     trend,
     val_level,
 )
+from talweg.evidence.lost import more_tokens, rest_of_plan, risen_before, until
 from talweg.evidence.norm import (
     Expected,
     at_frequencies,
@@ -31,17 +33,25 @@ from talweg.evidence.norm import (
     why_not,
 )
 from talweg.evidence.plan import horizon, peak_rate, rate_at, rate_share, still_warming
+from talweg.evidence.restarts import Restart, restart
+from talweg.evidence.resumes import RateSeam, Resume, rate_seam, resumes
+from talweg.evidence.single_rank import cost_of_single_rank
 
 __all__ = [
+    "FEW",
     "EvalNoise",
     "Expected",
     "Forecast",
     "Gap",
     "Judged",
+    "RateSeam",
+    "Restart",
+    "Resume",
     "RunEvent",
     "RunFit",
     "at_frequencies",
     "batch_noise",
+    "cost_of_single_rank",
     "eval_noise",
     "events",
     "expected",
@@ -54,15 +64,22 @@ __all__ = [
     "gap",
     "horizon",
     "judged",
+    "more_tokens",
     "other_unit",
     "peak_rate",
     "rate_at",
+    "rate_seam",
     "rate_share",
+    "rest_of_plan",
+    "restart",
+    "resumes",
+    "risen_before",
     "scatter",
     "still_warming",
     "tail_trend",
     "train_level",
     "trend",
+    "until",
     "val_level",
     "why_no_forecast",
     "why_not",

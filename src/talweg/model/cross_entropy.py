@@ -103,7 +103,7 @@ class _TotalCrossEntropy(torch.autograd.Function):
 
 def _losses_leaving_gradients(logits: Tensor, target: Tensor, cap: float) -> Tensor:
     """The sum of the nats; in the place of the logits (T, V) are left its derivatives by them. target: (T, 1)."""
-    if logits.device.type != "cpu":
+    if logits.device.type != "cpu" or torch.compiler.is_compiling():  # a compiler makes its own loops over rows
         return _derive(logits, target, cap)
     rows = max(CACHED // logits.shape[1], 1)
     total = torch.zeros((), dtype=precise(logits))
@@ -113,21 +113,21 @@ def _losses_leaving_gradients(logits: Tensor, target: Tensor, cap: float) -> Ten
 
 
 def _derive(logits: Tensor, target: Tensor, cap: float) -> Tensor:
-    """On a device that works while Python goes on: nothing here waits for a result."""
-    bent = _bent(logits, cap)
-    capped = logits if bent is None else bent * cap
+    """On a device that works while Python goes on, or in a compiled graph: nothing here asks for a result."""
+    share = _share(logits, cap)
+    capped = logits if share is None else share * (2 * cap)
     log_probability = torch.log_softmax(capped, dim=-1, dtype=precise(logits))
     total = -log_probability.gather(1, target).sum()
     gradient = log_probability.exp_()
     gradient.scatter_add_(1, target, torch.full_like(target, -1, dtype=gradient.dtype))
-    logits.copy_(gradient if bent is None else torch.addcmul(gradient, gradient, bent.square_(), value=-1))
+    logits.copy_(gradient if share is None else torch.ops.aten.sigmoid_backward(gradient.mul_(4), share))
     return total
 
 
 def _derive_cached(logits: Tensor, target: Tensor, cap: float) -> Tensor:
     """On a CPU: log_softmax and exp would compute the exponentials twice."""
-    bent = _bent(logits, cap)
-    capped = logits if bent is None else bent * cap
+    share = _share(logits, cap)
+    capped = logits if share is None else share * (2 * cap)
     probability = torch.softmax(capped, dim=-1, dtype=precise(logits))
     right = probability.gather(1, target)
     if float(right.min()) > SMALLEST:
@@ -135,10 +135,13 @@ def _derive_cached(logits: Tensor, target: Tensor, cap: float) -> Tensor:
     else:  # too small for fp32 to hold: only its logarithm can be computed
         total = -torch.log_softmax(capped, dim=-1, dtype=precise(logits)).gather(1, target).sum()
     gradient = probability.scatter_(1, target, right - 1)
-    logits.copy_(gradient if bent is None else torch.addcmul(gradient, gradient, bent.square_(), value=-1))
+    logits.copy_(gradient if share is None else torch.ops.aten.sigmoid_backward(gradient.mul_(4), share))
     return total
 
 
-def _bent(logits: Tensor, cap: float) -> Tensor | None:
-    """tanh(logits / cap), whose square is what the cap takes from the derivative: d = (1 - tanh^2) d'."""
-    return logits.to(precise(logits)).div_(cap).tanh_() if cap else None
+def _share(logits: Tensor, cap: float) -> Tensor | None:
+    """s = 1 / (1 + e^(-2 logits / cap)): cap tanh(logits / cap) = 2 cap s - cap, and its derivative is 4 s (1 - s).
+
+    The softmax does not see the - cap; on a CPU s takes a sixth of the time of tanh.
+    """
+    return torch.sigmoid_(logits.to(precise(logits)) * (2 / cap)) if cap else None

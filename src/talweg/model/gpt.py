@@ -16,7 +16,6 @@ as (1/2, 1/2) where it is the first block's values (Zhou et al. 2024, Value Resi
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -51,14 +50,20 @@ class RMSNorm(nn.Module):
         return kernels.rms_norm(x, self.weight, self.epsilon)
 
 
-@dataclass(eq=False)
 class Beside:
-    """What a block is given beside the residual stream; `values` is left here by the first block."""
+    """What a block is given beside the residual stream; `values` is left here by the first block.
 
-    allowed: Tensor | None = None  # (B, 1, S, S) which positions (the last axis) each may see; None: all before it
-    embedding: Tensor | None = None  # (B, S, D) for the shortcut
-    values: Tensor | None = None  # (B, S, G, K) of the first block, for the value residual
-    cache: "Cache | None" = None  # keys and values of the tokens before these
+    No dataclass: FSDP2 hands a block a copy of each dataclass, and what the first one left would be lost.
+    """
+
+    def __init__(
+        self,
+        allowed: Tensor | None = None,  # (B, 1, S, S) which positions (the last axis) each may see; None: all before it
+        embedding: Tensor | None = None,  # (B, S, D) for the shortcut
+        cache: "Cache | None" = None,  # keys and values of the tokens before these
+    ) -> None:
+        self.allowed, self.embedding, self.cache = allowed, embedding, cache
+        self.values: Tensor | None = None  # (B, S, G, K) of the first block, for the value residual
 
 
 class GPT(nn.Module):
@@ -236,10 +241,10 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 
 
 def rotation(context: int, head_width: int, base: float = 10_000.0) -> Tensor:
-    """e^(i angle) for every position and pair, complex (S, 1, K / 2), to be broadcast over the heads.
+    """Cosine and sine of the angle of every position and pair, (S, 1, K / 2, 2), to be broadcast over the heads.
 
     angle = position * base^(-2 j / K), pairs j < K / 2 (Su et al. 2021).
     """
     frequency = base ** (-torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
     angle = torch.arange(context, dtype=torch.float64)[:, None] * frequency
-    return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)[:, None]
+    return torch.stack([angle.cos(), angle.sin()], dim=-1).float()[:, None]

@@ -177,9 +177,14 @@ def _as_pairs(x: Tensor) -> Tensor:
 def normed_rotated(x: Tensor, turn: Tensor, *, normed: bool, epsilon: float = EPSILON) -> Tensor:
     """Queries or keys (B, S, ..., H, K): RMS norm of each head if `normed`, then rotation of each pair by its position.
 
-    turn: complex (S, ..., K / 2), e^(i angle), broadcast against x as pairs.
+    turn: (S, ..., K / 2, 2), cosine and sine, broadcast against x as pairs.
     """
-    return _NormedRotated.apply(x, turn, normed, epsilon)  # type: ignore[no-any-return, no-untyped-call]
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():
+        return _NormedRotated.apply(x, torch.view_as_complex(turn), normed, epsilon)  # type: ignore[no-any-return, no-untyped-call]
+    y = x.to(precise(x))  # for compilers, which know no complex numbers
+    y = rms_norm(y, epsilon=epsilon) if normed else y
+    (even, odd), (cosine, sine) = torch.unflatten(y, -1, (-1, 2)).unbind(-1), turn.unbind(-1)
+    return torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], dim=-1).flatten(-2).to(x.dtype)
 
 
 def same_document(document: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ NAME = "nanogpt"
 CHUNK = 1 << 18  # characters at a time: what the expression returns takes ten times that and should stay in the cache
 
 STOCK = re.compile(
-    r"^(?:iter ([0-9]+): loss ([0-9]+\.[0-9]+), time ([0-9]+\.[0-9]+)ms, mfu -?[0-9]+\.[0-9]+%|(.+))$", re.MULTILINE
+    r"^(?:iter ([0-9]+): loss ([0-9]+\.[0-9]+), time ([0-9]+\.[0-9]+)ms, mfu (-?[0-9]+\.[0-9]+)%|(.+))$", re.MULTILINE
 )
 NUMBER = r"[-+]?(?:[0-9][0-9,]*(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?|nan|inf(?:inity)?)"
 STEP = r"\s+([0-9][0-9,]*)(?:\s*/\s*[0-9,]+)?\s*[:|,]\s*"
@@ -55,9 +55,10 @@ OVERRIDE = re.compile(r"^Overriding: ([A-Za-z_]\w*) = (.*)$")
 TOKENS = re.compile(r"^tokens per iteration will be: ([0-9,]+)\s*$")
 PARAMETERS = re.compile(r"^number of parameters: ([0-9.,]+)M\s*$")
 VOCABULARY = re.compile(r"^(?:found vocab_size = |defaulting to vocab_size of GPT-2 to )([0-9]+)")
+TRAINABLE = re.compile(r"^num (decayed|non-decayed) parameter tensors: [0-9,]+, with ([0-9,]+) parameters")
 START = re.compile(r"^(?:Initializing from OpenAI GPT-2 weights: (gpt2\S*)|Resuming training from )")
 CHATTER = re.compile(
-    r"^(?:saving checkpoint to|Initializing a new model|num (?:non-)?decayed parameter tensors|using fused AdamW|"
+    r"^(?:saving checkpoint to|Initializing a new model|using fused AdamW|"
     r"compiling the model|loading weights from|forcing vocab_size|overriding (?:dropout|vocab|block)|wandb: |"
     r"WARNING: using slow attention|No meta\.pkl)"
 )
@@ -151,7 +152,9 @@ def _without_cut_line(text: str) -> tuple[str, tuple[str, ...]]:
 class _Log:
     """What the lines said. Rows keep the order of the log; a place is the index of a row among those of its kind."""
 
-    iters: list[NDArray[np.float64]] = field(default_factory=list)  # each (n, 3): step, loss, milliseconds
+    iters: list[NDArray[np.float64]] = field(
+        default_factory=list
+    )  # each (n, 4): step, loss, milliseconds, mfu in percent
     evals: list[NDArray[np.float64]] = field(default_factory=list)  # each (n, 3): step, train, val
     ranks: dict[str, dict[int, int]] = field(default_factory=lambda: {"iters": {}, "evals": {}})  # by place
     extras: dict[str, list[tuple[int, str]]] = field(default_factory=dict)  # by column: place in iters, number
@@ -160,6 +163,8 @@ class _Log:
     num_evals: int = 0
     settings: dict[str, Setting] = field(default_factory=dict)
     printed: dict[str, float] = field(default_factory=dict)  # sizes that train.py printed itself
+    trainable: dict[str, float] = field(default_factory=dict)  # weights that the optimizer holds, by its group
+    resumes: list[int] = field(default_factory=list)  # places in iters that follow the taking up of a checkpoint
     echo: list[str] | None = None  # lines of the configuration file being echoed
     echo_name: str = ""
     losses_since_settings: bool = False
@@ -172,9 +177,9 @@ class _Log:
         evals: list[tuple[str, ...]] = []
         rows = STOCK.findall(chunk)
         start = 0
-        for index in [index for index, line in enumerate(map(itemgetter(3), rows)) if line]:
+        for index in [index for index, line in enumerate(map(itemgetter(4), rows)) if line]:
             iters += rows[start:index]
-            start, line = index + 1, rows[index][3]
+            start, line = index + 1, rows[index][4]
             if match := _evaluation(line):
                 self._see_rank("evals", match, self.num_evals + len(evals))
                 evals.append(tuple(text.replace(",", "") for text in match.groups()[:3]))
@@ -182,12 +187,12 @@ class _Log:
                 iters.append(self._odd_iteration(match, self.num_iters + len(iters)))
             else:
                 self.losses_since_settings |= bool(iters or evals)
-                self._other(line)
+                self._other(line, self.num_iters + len(iters))
         iters += rows[start:]
         self.losses_since_settings |= bool(iters or evals)
         self.num_iters += len(iters)
         self.num_evals += len(evals)
-        self.iters.append(self._numbers(iters, ("step", "loss", "seconds")))
+        self.iters.append(self._numbers(iters, ("step", "loss", "seconds", "mfu")))
         self.evals.append(self._numbers(evals, ("step", "train", "val")))
 
     def _numbers(self, rows: list[tuple[str, ...]], names: tuple[str, ...]) -> NDArray[np.float64]:
@@ -202,21 +207,23 @@ class _Log:
         if match.start() and (label := RANK.search(match.string, 0, match.start())):
             self.ranks[kind][place] = int(label[1] or label[2])
 
-    def _odd_iteration(self, match: re.Match[str], place: int) -> tuple[str, str, str]:
+    def _odd_iteration(self, match: re.Match[str], place: int) -> tuple[str, str, str, str]:
         """An iteration that is not printed as train.py does: with a prefix, without its time, with other fields."""
         self._see_rank("iters", match, place)
-        milliseconds = "nan"
+        milliseconds, mfu = "nan", "nan"
         for name, number, unit in EXTRA.findall(match[3][:LONGEST_FIELDS]):
             number = number.replace(",", "")
             if name.lower() in TIME and unit in ("ms", "s"):
                 milliseconds = number if unit == "ms" else str(float(number) * 1000)
+            elif name.lower() == "mfu" and unit == "%":
+                mfu = number
             elif name.lower() in LEARNING_RATE:
                 self.extras.setdefault("learning_rate", []).append((place, number))
             elif name.lower() in GRAD_NORM:
                 self.extras.setdefault("grad_norm", []).append((place, number))
-        return match[1].replace(",", ""), match[2].replace(",", ""), milliseconds
+        return match[1].replace(",", ""), match[2].replace(",", ""), milliseconds, mfu
 
-    def _other(self, line: str) -> None:
+    def _other(self, line: str, place: int) -> None:
         """A line without a loss: configuration, or nothing to us."""
         if header := ECHO.match(line):
             self._new_settings()
@@ -236,6 +243,10 @@ class _Log:
         elif start := START.match(line):
             self._new_settings()
             self._set("init_from", start[1] or "resume", "printed in the log")
+            self.resumes += [] if start[1] else [place]
+        elif tensors := TRAINABLE.match(line):
+            self.close_echo()
+            self.trainable[tensors[1]] = _number(tensors[2])
         elif CHATTER.match(line):
             self.close_echo()
         elif self.echo is not None and not self.losses_since_settings:
@@ -267,7 +278,7 @@ class _Log:
 
 
 def _table(parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    return np.concatenate(parts) if parts else np.empty((0, 3))
+    return np.concatenate(parts) if parts else np.empty((0, 4))
 
 
 def _one_rank(table: NDArray[np.float64], ranks: dict[int, int]) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
@@ -289,16 +300,19 @@ def _run(log: _Log, *, source: str, facts: Facts, reading: Reading) -> Run:
     iters, evals = _table(log.iters), _table(log.evals)
     notes: tuple[str, ...] = ()
     kept = []
+    resumed = {float(iters[place, 0]) for place in log.resumes if place < len(iters)}
     for name, table, ranks in (("train loss", iters, log.ranks["iters"]), ("evaluations", evals, log.ranks["evals"])):
         mine, told = _one_rank(table, ranks)
         notes += told
         in_force = standing(table[mine, 0], table[mine, 1])
         notes += in_force.notes(name)
+        resumed |= set(in_force.went_back_to)
         kept.append(np.flatnonzero(mine)[in_force.keep])
     places = kept[0]
     extras = {name: _extra(log, name, iters, places) for name in log.extras}
     iters, evals = iters[kept[0]], evals[kept[1]]
     timed = iters[np.isfinite(iters[:, 2])]
+    used = iters[iters[:, 3] >= 0]  # train.py prints -100 % until it has one
 
     def series(table: NDArray[np.float64], column: int, name: str, kind: LossKind, digits: str) -> Series:
         resolution = 10.0 ** -log.decimals.get(digits, 0) if len(table) else 0.0
@@ -311,7 +325,8 @@ def _run(log: _Log, *, source: str, facts: Facts, reading: Reading) -> Run:
         train_eval_loss=series(evals, 1, "step train loss", "evaluation", "train"),
         val_loss=series(evals, 2, "step val loss", "evaluation", "val"),
         seconds_per_step=Series.of(timed[:, 0], timed[:, 2] / 1000, name="iter time"),
-        facts=facts,
+        mfu=Series.of(used[:, 0], used[:, 3] / 100, kind="running_mean", resolution=1e-4, name="iter mfu"),
+        facts=Facts.stated("the log", resumed_at=tuple(sorted(resumed - {0.0})) or None).over(facts),
         reading=replace(reading, notes=(*reading.notes, *notes)),
         **extras,
     )
@@ -330,7 +345,8 @@ def _facts(log: _Log, config: Path | None) -> tuple[Facts, tuple[str, ...]]:
 
     Without any configuration nothing is assumed: what the log prints itself is all that is known.
     """
-    printed = Facts.stated("printed in the log", **log.printed)
+    trainable = sum(log.trainable.values()) if len(log.trainable) == 2 else None
+    printed = Facts.stated("printed in the log", **log.printed, trainable_parameters=trainable)
     notes: tuple[str, ...] = ()
     if log.num_starts:
         notes = (f"the log holds {log.num_starts + 1} starts; the configuration of the last one was taken",)

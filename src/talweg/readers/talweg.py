@@ -1,7 +1,8 @@
 """Talweg's own log.jsonl: one record a line, losses as means over whole updates, facts at each start."""
 
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from talweg.errors import InputError
 from talweg.run import FACT_NAMES, Facts, LossKind, Reading, Run, Series
 
 NAME = "talweg"
+FEWEST_UPDATES = 3  # records with an update from which on a group that never moved is said to be still
 # column of Run <- field of a record, what a person calls it, kind
 COLUMNS: tuple[tuple[str, str, LossKind], ...] = (
     ("train_loss", "loss", "batch"),
@@ -23,7 +25,17 @@ COLUMNS: tuple[tuple[str, str, LossKind], ...] = (
     ("val_loss_clean", "val_loss_clean", "evaluation"),
     ("learning_rate", "lr", "unknown"),
     ("grad_norm", "grad_norm", "unknown"),
+    ("clip_scale", "clip_scale", "unknown"),
+    ("update_ratio", "update_ratio", "unknown"),
+    ("max_logit", "max_logit", "unknown"),
+    ("loss_scale", "loss_scale", "unknown"),
+    ("skipped_steps", "skipped_steps", "unknown"),
     ("seconds_per_step", "seconds_per_step", "unknown"),
+    ("loader_seconds", "loader_seconds", "unknown"),
+    ("tokens_per_second", "tokens_per_second", "unknown"),
+    ("mfu", "mfu", "unknown"),
+    ("rank_loss_spread", "rank_losses", "unknown"),
+    ("rank_weight_spread", "rank_weight_spread", "unknown"),
 )
 
 
@@ -77,8 +89,20 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
+def _value(record: dict[str, Any], field: str) -> float | None:
+    """What a record says of a field: of a ratio by group that of all weights, of losses by rank their spread."""
+    value = record.get(field)
+    if isinstance(value, dict):
+        return _number(value.get("all"))
+    if isinstance(value, list):
+        numbers = [number for item in value if (number := _number(item)) is not None]
+        finite = len(numbers) == len(value) and all(map(math.isfinite, numbers))
+        return (max(numbers) - min(numbers) if finite else math.nan) if numbers else None
+    return _number(value)
+
+
 def _series(records: Iterable[dict[str, Any]], field: str, kind: LossKind, notes: list[str]) -> Series:
-    points = [(float(record["step"]), value) for record in records if (value := _number(record.get(field))) is not None]
+    points = [(float(record["step"]), value) for record in records if (value := _value(record, field)) is not None]
     if not points:
         return Series()
     step, value = np.array(points).T
@@ -89,9 +113,10 @@ def _series(records: Iterable[dict[str, Any]], field: str, kind: LossKind, notes
     return Series.of(step[stands.keep], value[stands.keep], kind=kind, resolution=resolution, name=field)
 
 
-def _facts(records: Iterable[dict[str, Any]], notes: list[str]) -> Facts:
-    """The facts of the last start, completed by those of the starts before it."""
+def _facts(records: Sequence[dict[str, Any]], notes: list[str]) -> Facts:
+    """The facts of the last start, completed by those of the starts before it; a start after step 0 is a resume."""
     facts = Facts()
+    starts = [_number(record["step"]) for record in records if isinstance(record.get("facts"), dict)]
     for record in records:
         stated = record.get("facts")
         if isinstance(stated, dict):
@@ -104,4 +129,16 @@ def _facts(records: Iterable[dict[str, Any]], notes: list[str]) -> Facts:
             if changed := sorted(name for name in latest.conflicts if name not in facts.conflicts):
                 notes.append(f"since the start at step {record['step']:,} other values hold for {', '.join(changed)}")
             facts = latest
-    return facts
+    resumed = tuple(step for step in starts if step)
+    facts = Facts.stated("update_ratio in log.jsonl", unmoved_groups=_unmoved(records)).over(facts)
+    return Facts.stated("starts in log.jsonl", resumed_at=resumed if starts else None).over(facts)
+
+
+def _unmoved(records: Sequence[dict[str, Any]]) -> tuple[str, ...] | None:
+    """Groups of weights whose updates are 0 in every record, while others move. None where too few tell."""
+    ratios = [ratio for record in records if isinstance(ratio := record.get("update_ratio"), dict)]
+    moving = [ratio for ratio in ratios if any(_number(value) for value in ratio.values())]
+    if len(moving) < FEWEST_UPDATES:
+        return None
+    groups = sorted({group for ratio in moving for group in ratio if group != "all"})
+    return tuple(group for group in groups if not any(_number(ratio.get(group)) for ratio in moving))

@@ -14,7 +14,7 @@ from talweg.finding import Remedy
 from talweg.report import figures
 from talweg.report.budget import Budget, budget
 from talweg.report.figures import NOT_KNOWN, nats, plain, whole
-from talweg.run import FACT_NAMES, Facts, Run
+from talweg.run import COLUMN_NAMES, FACT_NAMES, Facts, Run, Series
 
 FORMAT_NAMES = {"nanogpt": "nanoGPT", "talweg": "Talweg", "csv": "CSV", "jsonl": "JSON lines", "llmc": "llm.c"}
 FIRST_QUESTION = "overfitting"  # what most people ask first: its evidence is shown even when it is ruled out
@@ -319,8 +319,8 @@ def _facts(facts: Facts) -> tuple[FactView, ...]:
 def _reading(run: Run) -> tuple[str, ...]:
     reading = run.reading
     lines = [f"{whole(reading.lines)} lines read, {whole(reading.lines_not_understood)} not understood"]
-    for name in ("train_loss", "train_eval_loss", "val_loss", "learning_rate", "grad_norm"):
-        series = getattr(run, name)
+    for name in COLUMN_NAMES:
+        series: Series = getattr(run, name)
         if series:
             column = f' from "{plain(series.name)}"' if series.name else ""
             lost = f", {whole(series.num_not_finite)} not finite" if series.num_not_finite else ""

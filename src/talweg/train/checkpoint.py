@@ -1,30 +1,51 @@
 """Checkpoints that are whole or absent: written beside, flushed, verified, renamed; read only when every hash agrees.
 
-    checkpoints/step_00001000/   model.safetensors, optimizer.safetensors (with the state of the random numbers),
-                                 state.json, MANIFEST.json (sha256 of each)
+    checkpoints/step_00001000/   model.safetensors, optimizer.safetensors, state.json, MANIFEST.json (sha256 of each)
     checkpoints/latest           the name of the newest
 
-The one before is removed only after the new one has been read back and found right.
+The same files whatever wrote them: one process, or several ranks of which the first writes. Tensors that the ranks hold
+in parts are put together one at a time, so none ever holds them all; it is one folder with one manifest, renamed once,
+and no number of ranks is needed to read it. What stays of the older ones is `retention`'s.
 """
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import struct
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from talweg.errors import InputError
 from talweg.files import sync_folder, write_text
+from talweg.train import retention as retentions
+from talweg.train.parallel import whole
+from talweg.train.ranks import Ranks
+from talweg.train.retention import Retention
 
 MANIFEST = "MANIFEST.json"
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+DTYPES = {  # as safetensors calls them
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+PIECE = 2**20  # bytes hashed and written at a time: small enough to lie in the cache for both
+SHARE = 0.01  # our choice: of the wall time that saving takes where nobody said how often to save
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,26 +53,56 @@ class Checkpoint:
     """What a training run needs to go on as if it had never stopped."""
 
     model: Mapping[str, Tensor]
-    optimizer: Mapping[str, Tensor]  # moments by parameter, and the random numbers' states
+    optimizer: Mapping[str, Tensor]  # moments by parameter
     state: Mapping[str, Any]  # step, cursor, length of the log, configuration
 
 
-def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
-    """Write checkpoints/step_N into the run's `folder` and remove all but the newest `keep`.
+@dataclass
+class Pace:
+    """How long the last save took, and when it was done."""
 
-    Raises InputError when the disk cannot take it; what was there before is left as it was.
+    seconds: float = 0.0
+    done: float = field(default_factory=time.monotonic)
+
+    def affords_another(self) -> bool:
+        """Whether a save as slow as the last keeps all of them below `SHARE` of the time."""
+        return self.seconds <= SHARE * (time.monotonic() - self.done)
+
+
+def save(folder: Path, checkpoint: Checkpoint, retention: Retention, ranks: Ranks | None = None) -> Path:
+    """Write checkpoints/step_N into the run's `folder`, then remove what need not stay. All ranks call it.
+
+    Raises InputError, on every rank, when the disk cannot take it; what was there before is left as it was.
     """
-    checkpoints = folder / "checkpoints"
-    target = checkpoints / f"step_{checkpoint.state['step']:08}"
+    ranks = ranks or Ranks()
+    target = folder / "checkpoints" / f"step_{checkpoint.state['step']:08}"
+    parts = (checkpoint.model, checkpoint.optimizer)
+    pieces = (whole(tensors[name]) for tensors in parts for name in _ordered(tensors))
+
+    def write() -> None:
+        try:
+            if ranks.first:
+                _save(target, checkpoint, pieces, retention)
+        finally:  # the other ranks wait for each piece, also when the disk is full
+            for _ in pieces:
+                pass
+
+    ranks.together(write)
+    return target
+
+
+def _save(target: Path, checkpoint: Checkpoint, pieces: Iterator[Tensor], retention: Retention) -> None:
+    checkpoints = target.parent
     partial = checkpoints / f".{target.name}.{os.getpid()}.partial"
     try:
         partial.mkdir(parents=True)
-        _write(partial, checkpoint)
+        _write(partial, checkpoint, pieces)
         _verify(partial)
         set_aside(target)
         partial.replace(target)
         sync_folder(checkpoints)
         write_text(checkpoints / "latest", target.name + "\n")
+        retentions.apply(_folders(checkpoints.parent), target, retention)
     except OSError as error:
         raise InputError(
             f"{target} could not be written: {error.strerror or error}; free some space and start again: "
@@ -59,9 +110,6 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         ) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    for old in _folders(folder)[keep:]:
-        shutil.rmtree(old, ignore_errors=True)
-    return target
 
 
 def load(folder: Path) -> Checkpoint:
@@ -75,16 +123,23 @@ def load(folder: Path) -> Checkpoint:
 def newest(folder: Path, tell: Callable[[str], None]) -> Checkpoint | None:
     """The newest checkpoint of a run that is whole; None when the run has none at all.
 
-    tell: hears of each that was refused. Raises InputError when there are some and all are damaged.
+    tell: hears of each that was refused, which is set aside, so that it is not counted among those that stay. Raises
+    InputError when there are some and all are damaged.
     """
     for partial in (folder / "checkpoints").glob(".step_*.partial"):  # of a process that was killed
         shutil.rmtree(partial, ignore_errors=True)
-    found = _folders(folder)
+    found, refused = _folders(folder), list[Path]()
     for candidate in found:
         try:
-            return load(candidate)
+            saved = load(candidate)
         except InputError as error:
             tell(f"{error}; using the checkpoint before")
+            refused.append(candidate)
+            continue
+        for damaged in refused:
+            with suppress(OSError):
+                set_aside(damaged)
+        return saved
     if found:
         raise InputError(f"{folder}: every checkpoint is damaged; move the folder away to begin anew")
     return None
@@ -120,21 +175,57 @@ def _folders(run: Path) -> list[Path]:
     return sorted(names, key=lambda path: int(path.name.removeprefix("step_")), reverse=True)
 
 
-def _write(folder: Path, checkpoint: Checkpoint) -> None:
+def _write(folder: Path, checkpoint: Checkpoint, pieces: Iterator[Tensor]) -> None:
     """The files and their manifest. The hashes are of what was meant, so that reading back is a test of the disk."""
-    contents = {
-        "model.safetensors": safetensors.torch.save(dict(checkpoint.model)),
-        "optimizer.safetensors": safetensors.torch.save(dict(checkpoint.optimizer)),
-        "state.json": json.dumps(checkpoint.state, indent=1).encode(),
-    }
     hashes = {}
-    for name, content in contents.items():
-        with (folder / name).open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        hashes[name] = hashlib.sha256(content).hexdigest()
+    for name, tensors in (("model.safetensors", checkpoint.model), ("optimizer.safetensors", checkpoint.optimizer)):
+        with _flushed(folder / name) as file:
+            hashes[name] = _write_tensors(file, tensors, pieces)
+    content = json.dumps(checkpoint.state, indent=1).encode()
+    with _flushed(folder / "state.json") as file:
+        file.write(content)
+    hashes["state.json"] = hashlib.sha256(content).hexdigest()
     write_text(folder / MANIFEST, json.dumps({"format": "talweg-checkpoint-1", "sha256": hashes}, indent=1) + "\n")
+
+
+@contextmanager
+def _flushed(path: Path) -> Iterator[IO[bytes]]:
+    with path.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _ordered(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Their names in the order of the file: the widest numbers first, so that each lies at a multiple of its size."""
+    return sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+
+
+def _write_tensors(file: IO[bytes], tensors: Mapping[str, Tensor], pieces: Iterator[Tensor]) -> str:
+    """The safetensors format: 8 bytes with the length of a JSON header, the header, the numbers. Returns the sha256.
+
+    safetensors' own function would first make a copy of everything in memory, and the hash would be another pass.
+    """
+    header, at = dict[str, Any](), 0
+    for name in _ordered(tensors):
+        tensor = tensors[name]
+        end = at + tensor.numel() * tensor.element_size()
+        header[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [at, end]}
+        at = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    sha256 = hashlib.sha256()
+    ahead = memoryview(struct.pack("<Q", len(text)) + text)
+    for content in chain((ahead,), (_bytes(next(pieces)) for _ in header)):
+        for begin in range(0, len(content), PIECE):
+            piece = content[begin : begin + PIECE]
+            sha256.update(piece)
+            file.write(piece)
+    return sha256.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
 
 
 def _verify(folder: Path) -> None:

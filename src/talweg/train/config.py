@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from talweg.errors import InputError
 from talweg.model.shape import PRESETS, Activation, Initialisation, Norm, Positions
-from talweg.schedule import Kind
+from talweg.schedule import DecayShape, Kind
 
 HORIZONS = ("steps", "tokens", "epochs", "minutes")  # the keys of [run] that say how long it is; one of them is given
 
@@ -45,7 +45,7 @@ class ModelConfig:
     """One decoder-only GPT. A preset is a set of values that lie below those given; talweg is the defaults here."""
 
     preset: Literal["talweg", "nanogpt"] = "talweg"
-    init_from: Path | None = None  # first weights: nanoGPT's ckpt.pt, an HF folder, a checkpoint; it says the rest here
+    init_from: Path | None = None  # weights to begin with, which say what is open here; docs/checkpoints.md
     layers: int = 4
     heads: int = 4
     width: int = 128
@@ -106,6 +106,7 @@ class ScheduleConfig:
     warmup_steps: int | None = None  # None: a tenth of the run, at most 300 steps
     min_lr: float = 0.0
     decay_share: float = 0.2  # wsd: the share of the run that decays
+    decay_shape: DecayShape = "linear"  # wsd: 1 - share, or sqrt: 1 - sqrt(share), of the decay that is over
     end_share: float = 1.0  # the decay is complete at this share of the run
 
 
@@ -118,8 +119,10 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    every: int | None = None  # steps; None: at each evaluation
-    keep: int = 2
+    every: int | None = None  # steps; None: at each evaluation, as long as that takes under 1 % of the time
+    keep_last: int = 2
+    keep_every: int = 0  # steps: of these, one each stays for good; 0: none
+    keep_best: bool = False  # the one of the lowest val_loss stays, and `checkpoints/best` names it
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,7 @@ class HardwareConfig:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"  # torch.compile; auto: on a GPU
     threads: int | None = None  # CPU threads; None: all cores
+    strategy: Literal["ddp", "fsdp"] = "ddp"  # of several ranks: each holds the whole model, or a part of it
 
 
 @dataclass(frozen=True)

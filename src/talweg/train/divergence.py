@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from talweg.errors import InputError
 from talweg.train import checkpoint as checkpoints
-from talweg.train.start import Plan, restore
+from talweg.train.resume import restore
+from talweg.train.start import Plan
 from talweg.train.update import Training
 
 MOST_ROLLBACKS = 3  # our choice: what comes back a fourth time is no accident
@@ -46,13 +47,15 @@ def _rolled_back(plan: Plan, training: Training, trouble: str) -> Answer:
     count, factor, cursor, step = training.rollbacks + 1, training.rate_factor, training.cursor, training.step
     if count > MOST_ROLLBACKS:
         return Answer(f"stopped: {trouble}, after {MOST_ROLLBACKS} rollbacks", False)
+    ranks = training.ranks
     try:
-        saved = checkpoints.newest(plan.folder, lambda _: None)
+        saved = ranks.together(lambda: checkpoints.newest(plan.folder, lambda _: None) if ranks.first else None)
     except InputError as error:
         return Answer(f"stopped: {trouble}; {error}", False)
-    if saved is None:
+    state = ranks.agreed(saved.state if saved else None)
+    if state is None:
         return Answer(f"stopped: {trouble}, and there is no checkpoint to go back to", False)
-    restore(plan, training, saved)
+    restore(plan, training, saved or checkpoints.Checkpoint({}, {}, state))
     skipped = cursor + plan.sequences_per_step - training.cursor
     training.cursor += skipped
     training.rollbacks, training.rate_factor = count, factor * RATE

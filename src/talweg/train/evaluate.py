@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from talweg.corpus.shards import Split
 from talweg.corpus.windows import rank_slice
 from talweg.model.gpt import GPT
+from talweg.train.parallel import cut_again, in_parts
 from talweg.train.ranks import Ranks
 
 LOGITS = 2**24  # at a time: 64 MB in fp32. Not the training's micro-batch, so that the value never depends on it
@@ -96,14 +97,20 @@ def token_losses(
     arrays = (text.inputs, text.targets, *([text.document] if model.shape.document_mask else []))
     first, count = rank_slice(0, len(text.inputs), ranks.rank, ranks.world)
     batch = max(LOGITS // (text.inputs.shape[1] * model.shape.vocabulary_size), 1)
+    passes = math.ceil(math.ceil(len(text.inputs) / ranks.world) / batch)  # as many on every rank, which fsdp needs
     losses = np.zeros(text.inputs.shape)
     model.eval()
-    with torch.inference_mode(), precision():
-        for begin in range(first, first + count, batch):
-            rows = slice(begin, min(begin + batch, first + count))
+    quiet = torch.no_grad() if in_parts(model) else torch.inference_mode()  # the weights that fsdp puts together stay
+    with quiet, precision():
+        for begin in range(first, first + passes * batch, batch):
+            own = begin < first + count
+            rows = slice(begin, min(begin + batch, first + count)) if own else slice(0, 1)
             tensors = (torch.from_numpy(array[rows]).to(ranks.device, non_blocking=True) for array in arrays)
-            losses[rows] = model.losses(*tensors).double().cpu().numpy()
+            found = model.losses(*tensors)
+            if own:
+                losses[rows] = found.double().cpu().numpy()
     model.train()
+    cut_again(model)
     if ranks.world == 1:
         return losses
     return ranks.added(torch.from_numpy(losses).to(ranks.device)).cpu().numpy()  # the windows of others are 0 here

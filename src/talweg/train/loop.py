@@ -16,13 +16,17 @@ from talweg import __version__
 from talweg.errors import InputError
 from talweg.selfcheck import Judgement, SelfCheck
 from talweg.train import checkpoint as checkpoints
-from talweg.train import details, divergence, hardware
+from talweg.train import clock, details, divergence, hardware, optimizers
+from talweg.train.average import swapped_in
 from talweg.train.config import Config
 from talweg.train.evaluate import bits_per_byte, evaluate, mean_loss, token_losses
 from talweg.train.log import Log, Record
-from talweg.train.ranks import leave
+from talweg.train.parallel import in_parts, let_go, own_part
+from talweg.train.ranks import group, weight_spread
+from talweg.train.resume import snapshot
+from talweg.train.retention import Retention
 from talweg.train.sinks import TRACKERS, Sinks
-from talweg.train.start import Plan, begin, facts, snapshot
+from talweg.train.start import Plan, begin, facts
 from talweg.train.stopping import Signals, not_finite
 from talweg.train.update import Gradients, Training, Update, accumulate, apply
 
@@ -32,27 +36,35 @@ def train(config: Config) -> Iterator[Record]:
 
     Ctrl-C, SIGTERM and leaving the loop early write a checkpoint first. Raises InputError for what the person can mend.
     """
-    plan, training, notes = begin(config)
-    try:
-        yield from _run(plan, training, notes)
-    finally:
-        leave(training.ranks)
+    with group():
+        plan, training, notes = begin(config)
+        try:
+            yield from _run(plan, training, notes)
+        finally:
+            let_go(training.objective)
+            del plan, training
 
 
 def _run(plan: Plan, training: Training, notes: tuple[str, ...]) -> Iterator[Record]:
-    if training.step >= plan.resolved.steps:
+    if _over(plan, training):
         done = f"{plan.folder} is complete at step {training.step}; to train anew give another run.name"
         yield {"step": training.step, "note": done}
         return
     path = plan.folder / "log.jsonl" if training.ranks.first else None
     with Log(path, training.log_bytes, _sinks(plan, training)) as log, Signals() as signals:
         try:
-            yield log.write({"talweg": __version__, "step": training.step, "facts": facts(plan, training.model)})
+            yield log.write(
+                {
+                    "talweg": __version__,
+                    "step": training.step,
+                    "facts": facts(plan, training.model, training.ranks.world),
+                }
+            )
             for note in notes:
                 yield log.write({"step": training.step, "note": note})
             yield from _records(plan, training, log, signals)
-        except GeneratorExit:  # the caller has seen enough
-            if _finite(training):
+        except GeneratorExit:  # the caller has seen enough; of several ranks it may be this one alone
+            if training.ranks.world == 1 and _finite(training):
                 _save(plan, training, log)
             raise
 
@@ -68,7 +80,7 @@ def _records(plan: Plan, training: Training, log: Log, signals: Signals) -> Iter
     """Evaluate, judge, save, update; until the plan is done, a signal comes, or the run is not worth going on with."""
     check = SelfCheck.of(plan.folder / "log.jsonl")
     while True:
-        last, trouble = training.step == plan.resolved.steps, ""
+        last, trouble, began = _over(plan, training), "", time.perf_counter()
         caught = signals.seen_by_any(training.ranks)
         if _due(training.step, plan.config.evaluation.every, last) and training.evaluated < training.step:
             yield log.write(_evaluation(plan, training))
@@ -77,8 +89,9 @@ def _records(plan: Plan, training: Training, log: Log, signals: Signals) -> Iter
             yield from (log.write({"step": training.step, "note": told}) for told in log.news())
             if plan.config.run.on_divergence != "continue" and training.step >= plan.schedule.warmup_steps:
                 trouble = judgement.fatal  # within the warm-up a loss may rise and come back
-        if (_due(training.step, plan.config.checkpoint.every, last) and (last or not trouble)) or caught:
+        if caught or (_save_is_due(plan, training, last) and (last or not trouble)):
             _save(plan, training, log)
+        training.clock.reserve(time.perf_counter() - began)
         if last:
             return
         if caught:
@@ -106,10 +119,29 @@ def _due(step: int, every: int | None, last: bool) -> bool:
     return last or step % (every or 1) == 0
 
 
+def _save_is_due(plan: Plan, training: Training, last: bool) -> bool:
+    """At the steps that the configuration names; where it names none, at evaluations as long as that costs little."""
+    if not _due(training.step, plan.config.checkpoint.every, last):
+        return False
+    if last or "checkpoint.every" not in plan.resolved.reasons:
+        return True
+    return training.ranks.agreed(training.pace.affords_another())
+
+
+def _seconds(training: Training) -> float:
+    """Trained so far, by the first rank's clock; nobody asks where the length is in steps."""
+    return training.ranks.agreed(training.clock.seconds()) if training.clock.planned is not None else 0.0
+
+
+def _over(plan: Plan, training: Training) -> bool:
+    return clock.is_over(training.clock, training.step, plan.resolved.steps, _seconds(training))
+
+
 def _update(plan: Plan, training: Training) -> tuple[Record, str]:
     """One step, and which of its numbers was not finite."""
     begin, step, tokens = time.perf_counter(), training.step, training.tokens
-    rate = training.rate_factor * float(plan.schedule.at(step))
+    planned = clock.rate_at(plan.schedule, training.clock, step, plan.resolved.steps, _seconds(training))
+    rate = training.rate_factor * planned
     while True:
         gradients = accumulate(training, plan.config, plan.windows)
         update = apply(training, plan.config, rate, gradients)
@@ -121,6 +153,7 @@ def _update(plan: Plan, training: Training) -> tuple[Record, str]:
         "step": step,
         "loss": gradients.loss,
         "lr": rate,
+        "lr_by_group": optimizers.learning_rates(training.optimizer, rate),
         "grad_norm": update.grad_norm,
         "tokens": tokens,
         "seconds_per_step": (seconds := time.perf_counter() - begin),
@@ -137,6 +170,8 @@ def _details(training: Training, gradients: Gradients, update: Update) -> Record
         "loader_seconds": gradients.loader_seconds,
         "memory_bytes": hardware.peak_memory(training.ranks.device),
     }
+    if update.taken:
+        record["update_ratio"] = dict(update.update_ratio)
     if gradients.micro_batch_grad_norms:
         record["micro_batch_grad_norms"] = list(gradients.micro_batch_grad_norms)
     if training.ranks.world > 1:
@@ -150,10 +185,11 @@ def _evaluation(plan: Plan, training: Training) -> Record:
     hard = plan.config.hardware
     device = hard.device
     precision = lambda: hardware.autocast(device, hard.precision)  # noqa: E731
-    losses = token_losses(training.model, plan.val, training.ranks, precision)
+    with swapped_in(training.model, optimizers.evaluation_weights(training.model, training.optimizer)):
+        losses = token_losses(training.model, plan.val, training.ranks, precision)
+        train = evaluate(training.model, plan.train, training.ranks, precision)
     val, counted = mean_loss(losses, plan.val), plan.val.targets >= 0
-    train = evaluate(training.model, plan.train, training.ranks, precision)
-    training.evaluated = training.step
+    training.evaluated, training.val_loss = training.step, val.value
     record: Record = {
         "step": training.step,
         "val_loss": val.value,
@@ -162,6 +198,9 @@ def _evaluation(plan: Plan, training: Training) -> Record:
         "train_eval_loss": train.value,
         "val_loss_by_position": [bin.nats for bin in details.by_position(losses, counted)],
     }
+    if training.average is not None and training.average.updates:
+        with swapped_in(training.model, training.average.weights):
+            record["val_loss_average"] = evaluate(training.model, plan.val, training.ranks, precision).value
     if training.ranks.first:
         documents = details.by_document(losses, plan.val.document, counted)
         details.save(plan.folder / "evaluations" / f"step_{training.step:08}.npz", documents)
@@ -169,6 +208,8 @@ def _evaluation(plan: Plan, training: Training) -> Record:
         record["val_loss_clean"] = val.clean.value
         record["val_clean_standard_error"] = val.clean.standard_error
         record["val_clean_share"] = plan.val.clean_share
+    if training.ranks.world > 1 and not in_parts(training.model):
+        record["rank_weight_spread"] = weight_spread(training.model.parameters(), training.ranks)
     return record
 
 
@@ -179,11 +220,14 @@ def _save(plan: Plan, training: Training, log: Log) -> None:
         raise InputError(
             f"the weights are not finite at step {training.step}; {checkpoints.describe_newest(plan.folder)}"
         )
-    saved = snapshot(plan, training, log.size())
-    if training.ranks.first:
-        checkpoints.save(plan.folder, saved, plan.config.checkpoint.keep)
+    began, keep = time.monotonic(), plan.config.checkpoint
+    retention = Retention(keep.keep_last, keep.keep_every, keep.keep_best)
+    checkpoints.save(plan.folder, snapshot(plan, training, log.size()), retention, training.ranks)
     training.saved = training.step
+    training.pace = checkpoints.Pace(time.monotonic() - began)
 
 
 def _finite(training: Training) -> bool:
-    return all(bool(torch.isfinite(p).all()) for p in training.model.parameters())
+    """Whether all weights are, on every rank."""
+    finite = all(bool(torch.isfinite(own_part(p)).all()) for p in training.model.parameters())
+    return all(training.ranks.told(finite))

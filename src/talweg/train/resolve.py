@@ -58,7 +58,7 @@ class Resolved:
         constant = schedule.kind == "constant"
         end = self.steps if constant else round(schedule.end_share * self.steps)
         start = end - round(schedule.decay_share * self.steps) if schedule.kind == "wsd" else 0
-        return Schedule(schedule.kind, peak, schedule.min_lr, schedule.warmup_steps, end, start)
+        return Schedule(schedule.kind, peak, schedule.min_lr, schedule.warmup_steps, end, start, schedule.decay_shape)
 
 
 def resolve(
@@ -111,7 +111,7 @@ def resolve(
     fill("schedule.warmup_steps", warmup, f"a tenth of the run, at most {MAX_WARMUP} steps")
     check_schedule(config, steps)
     fill("evaluation.every", *horizon.evaluation_interval(config, steps, evaluated))
-    fill("checkpoint.every", config.evaluation.every, "at each evaluation")
+    fill("checkpoint.every", config.evaluation.every, "at each evaluation, as long as that takes under 1 % of the time")
     return Resolved(config, reasons)
 
 

@@ -1,26 +1,23 @@
 """Text from a trained model, one piece at a time."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 
 from talweg.corpus.tokenizer import Tokenizer
-from talweg.corpus.tokenizer import load as load_tokenizer
 from talweg.errors import InputError
 from talweg.model.gpt import GPT
 from talweg.model.inference import Reader
-from talweg.model.shape import begun_with, from_values
-from talweg.train import checkpoint as checkpoints
 from talweg.train import hardware
 from talweg.train.choose import Choice, choose
+from talweg.train.exchange import open_model
 
 LONGEST_CHARACTER = 4  # bytes in UTF-8, so at most as many tokens
 
 
 def sample(
-    checkpoint: Path,
+    checkpoint: Path | str,
     prompt: str,
     *,
     tokens: int,
@@ -29,20 +26,21 @@ def sample(
     stop: Sequence[str] = (),
     num: int = 1,
     device: str = "auto",
+    tokenizer: str | None = None,
 ) -> Iterator[Iterator[str]]:
     """Yield `num` texts that go on from `prompt`, each in pieces that are whole characters.
 
-    checkpoint: a checkpoint folder, or a run folder (its newest). Text i is drawn with the seed `seed` + i, so that
-    each can be had alone. It ends after `tokens`, where a document ends, or before the first of the texts in `stop`.
+    checkpoint: whatever `open_model` opens; tokenizer: where it has none beside it. Text i is drawn with the seed
+    `seed` + i, so that each can be had alone. It ends after `tokens`, where a document ends, or before the first of the
+    texts in `stop`.
     Raises InputError when there is no checkpoint, or an argument is out of range.
     """
     if tokens < 0 or num < 1 or not all(stop):
         raise InputError("sampling needs tokens 0 or more, num 1 or more, and no stop text that is empty")
-    folder = checkpoints.find(Path(checkpoint))
-    model = load_model(folder, hardware.found(device))
-    tokenizer = load_tokenizer(_tokenizer_folder(folder))
+    opened = open_model(checkpoint, tokenizer)
+    words, model = opened.words(), opened.model.to(hardware.found(device))
     for i in range(num):
-        yield before_stop(pieces(model, tokenizer, prompt, tokens, choice, seed + i), stop)
+        yield before_stop(pieces(model, words, prompt, tokens, choice, seed + i), stop)
 
 
 def pieces(model: GPT, tokenizer: Tokenizer, prompt: str, tokens: int, choice: Choice, seed: int) -> Iterator[str]:
@@ -83,24 +81,3 @@ def before_stop(parts: Iterable[str], stop: Sequence[str]) -> Iterator[str]:
 def _beginning(text: str, stop: str) -> int:
     """How many characters at the end of `text` are the beginning of `stop`."""
     return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)
-
-
-def load_model(folder: Path, device: str = "cpu") -> GPT:
-    """The model of a checkpoint folder, in evaluation mode."""
-    saved = checkpoints.load(folder)
-    model = GPT(from_values(begun_with(saved.state["config"])))
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(saved.model[name])
-    return model.to(device).eval()
-
-
-def _tokenizer_folder(checkpoint: Path) -> Path:
-    """The run folder keeps the tokenizer it was trained with; else the data folder that the checkpoint names."""
-    run = checkpoint.resolve().parent.parent
-    if (run / "tokenizer.json").is_file():
-        return run
-    data = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))["config"]["data.path"]
-    if not (Path(data) / "tokenizer.json").is_file():
-        raise InputError(f"no tokenizer.json in {run} or {data}; put the one of the training data into the run folder")
-    return Path(data)

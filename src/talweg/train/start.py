@@ -1,36 +1,37 @@
 """Before the first step: the data opened, the configuration resolved, the model built or restored."""
 
-import hashlib
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from talweg import __version__
 from talweg.corpus import manifest as manifests
 from talweg.corpus.manifest import Manifest
-from talweg.corpus.shards import open_split
-from talweg.corpus.windows import ORDER, Batch, Windows
+from talweg.corpus.shards import Split, open_split
+from talweg.corpus.windows import Batch, Windows
 from talweg.errors import InputError
 from talweg.files import write_text
 from talweg.model.gpt import GPT
-from talweg.model.shape import Shape, begun_with, from_values
+from talweg.model.shape import Shape, from_values
 from talweg.schedule import Schedule
 from talweg.train import checkpoint as checkpoints
-from talweg.train import evaluate, hardware, optimizers
+from talweg.train import evaluate, hardware, optimizers, parallel
+from talweg.train.average import Average
+from talweg.train.clock import Clock
 from talweg.train.config import Config, items, with_values
 from talweg.train.exchange.initial import adopt
 from talweg.train.exchange.pairs import fill
 from talweg.train.loss_scale import LossScale
 from talweg.train.micro_batch import out_of_memory
-from talweg.train.ranks import Ranks, join
+from talweg.train.ranks import Ranks, join, same_on_all
 from talweg.train.resolve import Resolved, resolve, to_toml
+from talweg.train.resume import restore, text_sha256
 from talweg.train.update import Training, accumulate, apply
 
 PACE_SECONDS, PACE_STEPS = 2.0, 4  # how long the pace is measured when the length is given in minutes
@@ -66,61 +67,76 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
     given, notes = config, list[str]()
     if config.data.path is None:
         raise InputError("data.path is missing; give the folder that talweg prepare wrote")
-    manifest = manifests.read(config.data.path)
-    folder = config.run.out / config.run.name
+    folder, data = config.run.out / config.run.name, config.data.path
     machine = hardware.measure(config)
     ranks = join(machine.device)
     machine = ranks.agreed(machine)
-    saved = checkpoints.newest(folder, notes.append)
-    earlier = saved.state["config"] if saved else None
-    split = open_split(config.data.path, "train")
-    config, initial = adopt(config, manifest, saved.state if saved else None)
+    manifest, split = ranks.together(lambda: (manifests.read(data), open_split(data, "train")))
+    same_on_all(_common(config, manifest), ranks)
+    saved = ranks.together(lambda: checkpoints.newest(folder, notes.append) if ranks.first else None)
+    state = ranks.agreed(saved.state if saved else None)
+    config, initial = ranks.together(lambda: adopt(given, manifest, state))
     windows = Windows(split, config.model.context, config.run.seed)
-    resolved = resolve(
-        config,
-        manifest,
-        machine,
-        seconds_per_step=lambda partial: ranks.agreed(seconds_per_step(partial, windows)),
-        fits=fits,
-        ranks=ranks.world,
-        earlier=earlier,
+    resolved = ranks.together(
+        lambda: resolve(
+            config,
+            manifest,
+            machine,
+            seconds_per_step=lambda partial: ranks.agreed(seconds_per_step(partial, windows)),
+            fits=lambda partial: ranks.agreed(fits(partial)),
+            ranks=ranks.world,
+            earlier=state["config"] if state else None,
+        )
     )
     resolved = replace(resolved, reasons={**resolved.reasons, **initial.reasons})
-    config = resolved.config
-    assert config.evaluation.tokens is not None
-    assert config.data.path is not None
-    hardware.prepare(config.hardware.threads or 1)
-    val = evaluate.text(open_split(config.data.path, "val"), config.model.context, config.evaluation.tokens)
-    train = evaluate.text(split, config.model.context, val.num_tokens)
+    hardware.prepare(resolved.config.hardware.threads or 1)
+    val, train = ranks.together(lambda: _texts(resolved.config, split))
     plan = Plan(folder, resolved, manifest, windows, val, train, initial.record)
-    if plan.sequences_per_step < ranks.world:
-        raise InputError(
-            f"batch.tokens_per_step = {config.tokens_per_step} is {plan.sequences_per_step} sequences of "
-            f"{config.model.context}, too few for {ranks.world} ranks; raise it, or start fewer"
-        )
-    training = fresh(config, ranks, initial.weights, notes.append)
-    if saved:
-        notes += restore(plan, training, saved)
-    try:
-        if ranks.first:
-            _write_folder(plan, given)
-    except OSError as error:
-        raise InputError(
-            f"{folder} cannot be written: {error.strerror}; give another run.out, or free some space"
-        ) from None
+    ranks.together(lambda: _check_shares(plan, ranks))
+    training = fresh(resolved.config, ranks, initial.weights, notes.append)
+    if state:
+        notes += restore(plan, training, saved or checkpoints.Checkpoint({}, {}, state))
+        training.clock.before = state.get("seconds", 0.0)  # a rollback does not give back the time
+        training.clock.reserved = state.get("reserved_seconds", 0.0)
+    elif initial.record:
+        notes.append(f"begins with the weights of {initial.record['source']}")
+    ranks.together(lambda: _write_folder(plan, given) if ranks.first else None)
     return plan, training, tuple(notes)
 
 
-class _Objective(nn.Module):
-    """The training loss as a forward pass, which is what DistributedDataParallel watches."""
+def _common(config: Config, manifest: Manifest) -> dict[str, str]:
+    """What all ranks have to agree on, by the name a person would call it. Paths may differ between machines."""
+    stated = {key: str(value) for key, value in items(config).items() if key not in ("data.path", "run.out")}
+    return {**stated, "a text of sha256": text_sha256(manifest), "a tokenizer of sha256": manifest.tokenizer.sha256}
 
-    def __init__(self, model: GPT, total_loss: Callable[..., Tensor]) -> None:
-        super().__init__()
-        self.model = model
-        self.total_loss = total_loss
 
-    def forward(self, *tensors: Tensor) -> Tensor:
-        return self.total_loss(*tensors)
+def _texts(config: Config, split: Split) -> tuple[evaluate.Text, evaluate.Text]:
+    """What is evaluated: of the validation text, and as much of the training text."""
+    assert config.evaluation.tokens is not None
+    assert config.data.path is not None
+    val = evaluate.text(open_split(config.data.path, "val"), config.model.context, config.evaluation.tokens)
+    return val, evaluate.text(split, config.model.context, val.num_tokens)
+
+
+def _check_shares(plan: Plan, ranks: Ranks) -> None:
+    """Raise InputError where the batch cannot be shared among the ranks."""
+    config, sequences = plan.config, plan.sequences_per_step
+    found = f"batch.tokens_per_step = {config.tokens_per_step} is {sequences} sequences of {config.model.context}"
+    if sequences < ranks.world:
+        raise InputError(f"{found}, too few for {ranks.world} ranks; raise it, or start fewer")
+    if ranks.world == 1 or config.hardware.strategy != "fsdp":
+        return
+    if sequences % ranks.world:
+        better = -(-sequences // ranks.world) * ranks.world * config.model.context
+        raise InputError(
+            f"{found}, which {ranks.world} ranks cannot share evenly, as hardware.strategy = fsdp needs; "
+            f"give {better}, or ddp"
+        )
+    if config.optimizer.name not in parallel.BY_ELEMENT:
+        raise InputError(
+            f"optimizer.name = {config.optimizer.name} needs whole matrices, which hardware.strategy = fsdp cuts into "
+            f"parts; give ddp, or one of {', '.join(parallel.BY_ELEMENT)}"
+        )
 
 
 def fresh(
@@ -129,7 +145,7 @@ def fresh(
     weights: Mapping[str, Tensor] | None = None,
     tell: Callable[[str], None] = lambda note: None,
 ) -> Training:
-    """A new model and optimizer; the random numbers of initialisation and dropout start from the seed.
+    """A new model and optimizer; the random numbers of initialisation start from the seed, the same on every rank.
 
     ranks: those that train together; None: this process alone. weights: in place of random ones. tell: gets a line
     where the model is not compiled.
@@ -139,12 +155,18 @@ def fresh(
     model = GPT(shape(config)).to(ranks.device)
     if weights is not None:
         fill(model, weights)
-    objective = hardware.compiled(model.total_loss, config, tell)
-    if ranks.world > 1:
-        objective = nn.parallel.DistributedDataParallel(_Objective(model, objective), gradient_as_bucket_view=False)
-        torch.manual_seed(config.run.seed + ranks.rank)  # dropout differs between ranks
+    objective = parallel.spread(model, config, ranks, tell)
     scale = LossScale() if config.hardware.precision == "fp16" else None
-    return Training(model, optimizers.build(model, config), objective, ranks, scale)
+    decay, minutes = config.optimizer.average_decay, config.run.minutes
+    return Training(
+        model,
+        optimizers.build(model, config),
+        objective,
+        ranks,
+        scale,
+        average=Average(model, decay) if decay else None,
+        clock=Clock(60 * minutes if minutes else None),
+    )
 
 
 def shape(config: Config) -> Shape:
@@ -192,36 +214,7 @@ def seconds_per_step(config: Config, windows: Windows) -> float:
     return sorted(times)[len(times) // 2]
 
 
-def snapshot(plan: Plan, training: Training, log_bytes: int) -> checkpoints.Checkpoint:
-    """Everything that is needed to go on exactly."""
-    model = {name: parameter.detach().contiguous() for name, parameter in training.model.named_parameters()}
-    moments = optimizers.state_tensors(training.model, training.optimizer)
-    moments["random/cpu"] = torch.get_rng_state()
-    if plan.config.hardware.device == "cuda":
-        moments["random/cuda"] = torch.cuda.get_rng_state()
-    state = {
-        "talweg": __version__,
-        "step": training.step,
-        "tokens": training.tokens,
-        "order": ORDER,
-        "cursor": training.cursor,
-        "evaluated": training.evaluated,
-        "log_bytes": log_bytes,
-        "rollbacks": training.rollbacks,
-        "rate_factor": training.rate_factor,
-        "loss_scale": asdict(training.loss_scale) if training.loss_scale else None,
-        "tokenizer_sha256": plan.manifest.tokenizer.sha256,
-        "train_tokens": plan.manifest.train.tokens,
-        "train_sha256": _train_sha256(plan.manifest),
-        "parent": None,
-        "initial": dict(plan.initial) if plan.initial else None,
-        "schedule": asdict(plan.schedule),
-        "config": {key: str(value) if isinstance(value, Path) else value for key, value in items(plan.config).items()},
-    }
-    return checkpoints.Checkpoint(model, moments, state)
-
-
-def facts(plan: Plan, model: GPT) -> dict[str, Any]:
+def facts(plan: Plan, model: GPT, ranks: int = 1) -> dict[str, Any]:
     """What the run is, in the words of `run.Facts`."""
     config, schedule, manifest = plan.config, plan.schedule, plan.manifest
     known = {
@@ -240,9 +233,11 @@ def facts(plan: Plan, model: GPT) -> dict[str, Any]:
         "warmup_steps": schedule.warmup_steps,
         "decay_end_step": None if schedule.kind == "constant" else schedule.end_step,
         "decay_start_step": schedule.decay_start if schedule.kind == "wsd" else None,
+        "decay_shape": schedule.decay_shape if schedule.kind == "wsd" else None,
         **{name: getattr(config.optimizer, name) for name in ("beta1", "beta2", "weight_decay", "grad_clip")},
         "precision": config.hardware.precision,
         "seed": config.run.seed,
+        "ranks": ranks,
         "initialised_from": plan.initial["source"] if plan.initial else None,
         "eval_windows": len(plan.val.inputs),
         "eval_is_fixed": True,
@@ -274,78 +269,18 @@ def _text_facts(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def restore(plan: Plan, training: Training, saved: checkpoints.Checkpoint) -> list[str]:
-    """Load the checkpoint into `training`; the notes say what has changed since."""
-    state, now = saved.state, items(plan.config)
-    changed = {
-        key: f"{key} {value} -> {now[key]}"
-        for key, value in begun_with(state["config"]).items()
-        if key in now and str(now[key]) != str(value) and now[key] != value
-    }
-    for key in changed:
-        if key.startswith("model.") and key not in ("model.dropout", "model.preset"):
-            raise InputError(f"{plan.folder} was begun with another model ({changed[key]}); give another run.name")
-    if state.get("order") != ORDER:
-        found = f"in the order {state['order']}" if "order" in state else "in an order without a name"
-        raise InputError(
-            f"{plan.folder} has read its text {found}, this version reads it in the order {ORDER}: finish the run with "
-            f"the version that began it (Talweg {state.get('talweg')}), or give another run.name"
-        )
-    if state["tokenizer_sha256"] != plan.manifest.tokenizer.sha256:
-        raise InputError(
-            f"{plan.folder} was begun with another tokenizer than {plan.config.data.path} has; give another run.name"
-        )
-    if state.get("train_sha256") != _train_sha256(plan.manifest):  # the cursor would mean other windows
-        raise InputError(
-            f"{plan.folder} was begun on {_other_text(state, plan.manifest)}; give the data it was begun with, "
-            "or another run.name"
-        )
-    with torch.no_grad():
-        for name, parameter in training.model.named_parameters():
-            parameter.copy_(saved.model[name])
-    optimizers.restore(training.model, training.optimizer, saved.optimizer)
-    torch.set_rng_state(saved.optimizer["random/cpu"])
-    if plan.config.hardware.device == "cuda" and "random/cuda" in saved.optimizer:
-        torch.cuda.set_rng_state(saved.optimizer["random/cuda"])
-    for name in ("step", "cursor", "tokens", "evaluated", "log_bytes"):
-        setattr(training, name, state[name])
-    training.saved = training.step
-    training.rollbacks, training.rate_factor = state.get("rollbacks", 0), state.get("rate_factor", 1.0)
-    if training.loss_scale is not None and state.get("loss_scale"):
-        training.loss_scale = LossScale(**state["loss_scale"])
-    note = f"goes on from step {training.step}"
-    return [f"{note}, with {', '.join(changed.values())}" if changed else note]
-
-
-def _train_sha256(manifest: Manifest) -> str:
-    """One hash of the training text as the manifest has it: of the sha256 of its shards and their documents, in order.
-
-    The same text in another folder has the same; where the shards themselves were changed `open_split` or `verify`
-    tells.
-    """
-    hashes = [each for shard in manifest.train.shards for each in (shard.sha256, shard.documents_sha256)]
-    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
-
-
-def _other_text(state: Mapping[str, Any], manifest: Manifest) -> str:
-    """What tells the text that a checkpoint has read from this one."""
-    before, now = state.get("train_tokens"), manifest.train.tokens
-    if before is None:
-        return "a text that its checkpoint does not name"
-    return (
-        f"another text, of {before:,} training tokens, this one has {now:,}"
-        if before != now
-        else (f"another text of as many training tokens ({now:,})")
-    )
-
-
 def _write_folder(plan: Plan, given: Config) -> None:
     """The configuration as given and as resolved, and the tokenizer, so that the folder stands alone."""
     config = plan.config
     assert config.data.path is not None
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    write_text(plan.folder / "config.toml", given.source or to_toml(given, only_changed=True))
-    write_text(plan.folder / "config.resolved.toml", to_toml(config, plan.resolved.reasons))
     tokenizer = config.data.path / "tokenizer.json"
-    if tokenizer.is_file() and not (plan.folder / "tokenizer.json").exists():
-        shutil.copyfile(tokenizer, plan.folder / "tokenizer.json")
+    try:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        write_text(plan.folder / "config.toml", given.source or to_toml(given, only_changed=True))
+        write_text(plan.folder / "config.resolved.toml", to_toml(config, plan.resolved.reasons))
+        if tokenizer.is_file() and not (plan.folder / "tokenizer.json").exists():
+            shutil.copyfile(tokenizer, plan.folder / "tokenizer.json")
+    except OSError as error:
+        raise InputError(
+            f"{plan.folder} cannot be written: {error.strerror}; give another run.out, or free some space"
+        ) from None

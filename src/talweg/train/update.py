@@ -2,8 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,10 +11,13 @@ from torch import Tensor, nn
 
 from talweg.corpus.windows import Batch, rank_slice
 from talweg.model.gpt import GPT
-from talweg.train import hardware, optimizers
+from talweg.train import hardware, optimizers, parallel
+from talweg.train.average import Average
+from talweg.train.checkpoint import Pace
+from talweg.train.clock import Clock
 from talweg.train.config import Config
 from talweg.train.loss_scale import LossScale
-from talweg.train.ranks import Ranks
+from talweg.train.ranks import Ranks, draw_anew
 
 
 class Batches(Protocol):
@@ -39,11 +41,15 @@ class Training:
     #                                   the gradients of `model`. The model's own, or that compiled or made parallel
     ranks: Ranks = field(default_factory=Ranks)
     loss_scale: LossScale | None = None  # fp16 only
+    average: Average | None = None  # of the weights, evaluated beside them
+    clock: Clock = field(default_factory=lambda: Clock(None))
     step: int = 0  # updates done
     cursor: int = 0  # sequences read
     tokens: int = 0  # tokens read
     evaluated: int = -1  # the last step that was evaluated
+    val_loss: float = math.nan  # of that step
     saved: int = -1  # the last step that was saved
+    pace: Pace = field(default_factory=Pace)  # of saving
     log_bytes: int = 0  # length of the log when this state was saved
     rollbacks: int = 0  # to an earlier checkpoint, after a divergence
     rate_factor: float = 1.0  # of the scheduled learning rate, after rollbacks
@@ -67,6 +73,7 @@ class Update:
 
     grad_norm: float  # of all parameters together, before clipping
     clip_scale: float  # the gradient was multiplied by this; 1: not clipped
+    update_ratio: Mapping[str, float]  # by group: |update| / |weight|
     taken: bool  # False: a number was not finite; weights and place in the data are as they were
 
 
@@ -77,6 +84,7 @@ def accumulate(training: Training, config: Config, windows: Batches) -> Gradient
     began = time.perf_counter()
     batch = windows.batch(first, count)
     loader_seconds = time.perf_counter() - began
+    draw_anew(config.run.seed, training.step, ranks)
     arrays = (batch.inputs, batch.targets, *([batch.document] if config.model.document_mask else []))
     size = config.batch.micro_batch or count
     parts = [slice(at, at + size) for at in range(0, count, size)]
@@ -86,7 +94,8 @@ def accumulate(training: Training, config: Config, windows: Batches) -> Gradient
         last = part is parts[-1]
         tensors = [to_device(array[part], ranks.device) for array in arrays]  # (B, S) each
         norms.before(last)
-        with _exchange(training.objective, last), hardware.autocast(config.hardware.device, config.hardware.precision):
+        exchange = parallel.exchange(training.model, training.objective, last)
+        with exchange, hardware.autocast(config.hardware.device, config.hardware.precision):
             loss = training.objective(*tensors) / total
         (loss * (ranks.world * _scale(training))).backward()  # type: ignore[no-untyped-call]  # ranks exchange the mean of their gradients
         nats += loss.detach()
@@ -108,14 +117,17 @@ def apply(training: Training, config: Config, rate: float, gradients: Gradients)
     scale = _scale(training)
     parameters = [p for p in training.model.parameters() if p.grad is not None]
     grads = [p.grad for p in parameters if p.grad is not None]
-    grad_norm = float(_whole(nn.utils.get_total_norm(grads))) / scale
+    grad_norm = float(parallel.whole(nn.utils.get_total_norm(grads))) / scale
     clip_scale = min(limit / (grad_norm + ROUNDING), 1.0) if math.isfinite(grad_norm) else math.nan
     taken = math.isfinite(grad_norm) and math.isfinite(gradients.loss)
+    ratio: dict[str, float] = {}
     if taken:
         if clip_scale != scale:
             torch._foreach_mul_(grads, clip_scale / scale)
         optimizers.set_learning_rate(training.optimizer, rate)
-        training.optimizer.step()
+        ratio = optimizers.measured_step(training.optimizer)
+        if training.average is not None:
+            training.average.update(training.model)
         training.step += 1
         training.skipped_in_a_row = 0
         training.cursor += config.tokens_per_step // config.model.context
@@ -123,7 +135,7 @@ def apply(training: Training, config: Config, rate: float, gradients: Gradients)
         if training.loss_scale is not None:
             training.loss_scale.succeeded()
     training.optimizer.zero_grad(set_to_none=True)
-    return Update(grad_norm, clip_scale, taken)
+    return Update(grad_norm, clip_scale, ratio, taken)
 
 
 def to_device(array: Any, device: str) -> Tensor:
@@ -145,6 +157,7 @@ class _Norms:
     def __init__(self, training: Training, tokens_per_step: int) -> None:
         self._parameters = [p for p in training.model.parameters() if p.requires_grad]
         self._alone = training.ranks.world == 1
+        self._off = parallel.in_parts(training.model)  # torch keeps the gradients to itself until the last
         self._tokens, self._scale = tokens_per_step, _scale(training) * training.ranks.world
         self._sum: list[Tensor | None] = []
         self._norms: list[tuple[Tensor, float]] = []
@@ -158,11 +171,11 @@ class _Norms:
     def after(self, last: bool, tokens: int) -> None:
         """tokens: of this micro-batch."""
         self._passes += 1
-        if (last and self._passes == 1) or (last and not self._alone):
+        if self._off or (last and (self._passes == 1 or not self._alone)):
             return
         own = [p.grad for p in self._parameters]
         made = [g for g in own if g is not None]
-        self._norms.append((_whole(nn.utils.get_total_norm(made)), self._tokens / (tokens * self._scale)))
+        self._norms.append((nn.utils.get_total_norm(made), self._tokens / (tokens * self._scale)))
         if self._sum:
             pairs = [(s, g) for s, g in zip(self._sum, own, strict=True) if s is not None and g is not None]
             torch._foreach_add_([s for s, _ in pairs], [g for _, g in pairs])
@@ -177,15 +190,3 @@ class _Norms:
 
 def _scale(training: Training) -> float:
     return 1.0 if training.loss_scale is None else training.loss_scale.value
-
-
-def _exchange(objective: Callable[..., Tensor], last: bool) -> AbstractContextManager[None]:
-    """Ranks exchange gradients in the backward pass of the last micro-batch only."""
-    if last or not isinstance(objective, nn.parallel.DistributedDataParallel):
-        return nullcontext()
-    return objective.no_sync()
-
-
-def _whole(norm: Tensor) -> Tensor:
-    """The norm over all ranks where each holds a part of every gradient."""
-    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm

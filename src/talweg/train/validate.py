@@ -19,7 +19,7 @@ AT_LEAST_ONE = (
     "evaluation.every",
     "evaluation.tokens",
     "checkpoint.every",
-    "checkpoint.keep",
+    "checkpoint.keep_last",
     "hardware.threads",
 )
 POSITIVE = (
@@ -36,6 +36,7 @@ NOT_NEGATIVE = (
     "schedule.warmup_steps",
     "optimizer.weight_decay",
     "optimizer.grad_clip",
+    "checkpoint.keep_every",
 )
 BELOW_ONE = (
     "model.dropout",
@@ -69,6 +70,7 @@ def validate(config: Config, where: str = "configuration") -> None:
     if config.model.init_from is None:  # else its file says the rest, and `check_model` follows when it is read
         check_model(config, where)
     check_rates(config, where)
+    _averages(config, where)
     if config.run.steps is not None:
         check_schedule(config, config.run.steps, where)
 
@@ -111,6 +113,24 @@ def check_rates(config: Config, where: str = "configuration") -> None:
     if peak is not None and config.schedule.min_lr > peak:
         raise InputError(
             f"{where}: schedule.min_lr = {config.schedule.min_lr} is above optimizer.peak_lr = {peak:.4g}; lower it"
+        )
+
+
+def _averages(config: Config, where: str) -> None:
+    """Schedule-free AdamW averages the weights, which stands for a decay and for another average."""
+    if config.optimizer.name != "schedule_free":
+        return
+    if config.schedule.kind != "constant":
+        raise InputError(
+            f'{where}: optimizer.name = "schedule_free" has no use for schedule.kind = "{config.schedule.kind}"; '
+            'give schedule.kind = "constant"'
+        )
+    if config.optimizer.beta1 == 0:
+        raise InputError(f'{where}: optimizer.name = "schedule_free" needs optimizer.beta1 above 0, such as 0.9')
+    if config.optimizer.average_decay:
+        raise InputError(
+            f'{where}: optimizer.name = "schedule_free" evaluates an average of the weights already; '
+            "leave out optimizer.average_decay"
         )
 
 

@@ -11,6 +11,7 @@ from talweg.model.gpt import GPT
 from talweg.model.shape import Shape
 from talweg.train import checkpoint as checkpoints
 from talweg.train.config import Config, items, with_values
+from talweg.train.retention import Retention
 
 SIZES = {"layers": 2, "heads": 4, "width": 32, "context": 24, "vocabulary_size": 70}
 CLASSIC: dict[str, Any] = {
@@ -53,7 +54,7 @@ def saved(model: GPT, folder: Path) -> Path:
         "config": {k: str(v) if isinstance(v, Path) else v for k, v in items(config).items()},
     }
     weights = {name: p.detach().contiguous() for name, p in model.named_parameters()}
-    return checkpoints.save(folder, checkpoints.Checkpoint(weights, {"none": torch.zeros(1)}, state), 2)
+    return checkpoints.save(folder, checkpoints.Checkpoint(weights, {"none": torch.zeros(1)}, state), Retention(2))
 
 
 def theirs(folder: Path) -> Any:

@@ -1,6 +1,7 @@
 """HF folders in both directions, held against transformers itself: the same logits, and the same weights back."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from talweg.train.exchange.outgoing import export_model
 from tests.train.exchange.models import CLASSIC, LLAMA, logits, ours, randomised, saved, theirs, tokens
 
 transformers = pytest.importorskip("transformers")
+UNREAD = re.compile(r"summary|_|.*token_id|init|use|trans|arch|dtype|.*drop|pre")  # keys of no concern here
 CLOSE = 1e-4  # of logits of size 1 to 10, in fp32
 
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -137,18 +139,35 @@ def test_what_is_not_computed_here_is_refused_by_name(tmp_path: Path) -> None:
     assert "rope_scaling = {" in refused(llama, rope_scaling={"type": "linear", "factor": 2.0})
     assert "hidden_act = 'tanh'; known are silu" in refused(llama, hidden_act="tanh")
     assert "head_dim = 16; only 8 is known" in refused(llama, head_dim=16)
+    assert "layer_types = ['sliding" in refused(llama, layer_types=["sliding_attention", "full_attention"])
     assert "quantization_config = {" in refused(llama, quantization_config={"bits": 4})
     assert "model_type = 'bert'; known are gpt2, llama, qwen3, arcee" in refused(llama, model_type="bert")
     assert "num_hidden_layers = 'two'; needed a whole number" in refused(llama, num_hidden_layers="two")
     assert "rms_norm_eps = 0; needed a number above 0" in refused(llama, rms_norm_eps=0)
     assert "tie_word_embeddings = 1; needed true or false" in refused(llama, tie_word_embeddings=1)
-    assert "config.json promises 1000000000 layers" in refused(llama, num_hidden_layers=10**9)
+    assert "config.json promises 10000 layers" in refused(llama, num_hidden_layers=10**4)
     assert "lacks the weight model.layers.2" in refused(llama, num_hidden_layers=3)
     assert "place for" in refused(llama, num_hidden_layers=1)
     assert "2 heads of keys do not go together" in refused(llama, num_attention_heads=5, head_dim=None)
     assert "is 70 x 32, and its configuration makes it 71 x 32" in refused(llama, vocab_size=71)
     assert "activation_function = 'swish'; known are gelu_new" in refused(gpt2, activation_function="swish")
     assert "scale_attn_by_inverse_layer_idx" in refused(gpt2, scale_attn_by_inverse_layer_idx=True)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_whatever_config_json_says_is_one_line_or_a_model(kind: str, tmp_path: Path) -> None:
+    folder = written(foreign(kind), tmp_path / "hf")
+    path = folder / "config.json"
+    settings = json.loads(path.read_text())
+    refusals = 0
+    for key in [name for name in settings if not UNREAD.match(name)]:
+        for odd in (None, -1, 0.5, 10**7, 10**9, "x", [], {"x": 1}, True):
+            path.write_text(json.dumps({**settings, key: odd}))
+            try:
+                open_model(folder)
+            except InputError as error:
+                refusals += "\n" not in str(error)
+    assert refusals > 60
 
 
 def test_a_qk_norm_with_a_learned_gain_is_refused(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def written(folder: Path, to: str = "nanogpt", **options: Any) -> Path:
 def first_weights(config: Config) -> dict[str, torch.Tensor]:
     """Those of a run that was stopped before its first update."""
     records = train(config)
-    next(records)
+    next(records), next(records)
     records.close()
     return dict(checkpoints.load(checkpoints.find(config.run.out / config.run.name)).model)
 
@@ -60,6 +60,7 @@ def test_a_run_begins_with_the_weights_of_the_file_and_says_so(to: str, configur
     assert "sha256 of its weights " in resolved
     assert tomllib.loads(resolved)["model"]["width"] == 32
     log = (tmp_path / "tuned" / "log.jsonl").read_text().splitlines()
+    assert json.loads(log[1])["note"].startswith(f"begins with the weights of {described}")
     assert json.loads(log[0])["facts"]["initialised_from"].startswith(described)
 
 

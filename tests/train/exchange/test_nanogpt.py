@@ -164,15 +164,16 @@ def test_a_checkpoint_of_something_else_is_one_line(tmp_path: Path) -> None:
     assert "and no dictionary" in refused(path)
     for changes, line in (
         ({"n_layer": 3}, "lacks the weight transformer.h.2.ln_1.weight"),
-        ({"n_layer": 10**9}, "model_args promises 1000000000 layers"),
+        ({"n_layer": 10**6}, "model_args promises 1000000 layers"),
         (
             {"n_layer": 1},
             "holds transformer.h.1.attn.c_attn.bias and 11 more",
         ),
+        ({"use_relu": True}, "model_args has use_relu = True, which nanoGPT does not have"),
         ({"n_head": 5}, "n_embd = 32 is not a multiple of n_head = 5"),
-        ({"n_head": "four"}, "model_args has n_head = 'four'; needed a whole number"),
+        ({"n_head": "four"}, "ckpt.pt has n_head = 'four'; needed a whole number"),
         ({"block_size": 25}, "transformer.wpe.weight is 24 x 32, and its configuration makes it 25 x 32"),
-        ({"vocab_size": None}, "model_args has vocab_size = None"),
+        ({"vocab_size": None}, "ckpt.pt has vocab_size = None"),
     ):
         torch.save(content(weights, **changes), path)
         assert line in refused(path)

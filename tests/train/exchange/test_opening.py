@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from talweg.cli import main
 from talweg.corpus.tokenizer import Tokenizer, from_file, raw_bytes, trained
 from talweg.errors import InputError
 from talweg.train.config import Config
@@ -113,3 +114,18 @@ def test_a_model_is_not_written_as_tokens_nor_over_files(tmp_path: Path) -> None
     done = export_model(folder, tmp_path / "hf", to="hf")
     assert done.notes == ("no tokenizer was written, as none is known for this model; give --tokenizer",)
     assert "tokenizer.json" not in done.files
+
+
+def test_text_is_written_by_any_of_them(configured: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = configured(run__name="a", run__steps=2, evaluation__every=2, model__preset="nanogpt", model__dropout=0.0)
+    list(train(config))
+    words = ["--tokens", "8", "--temperature", "0", "--device", "cpu", "--prompt", "the"]
+    assert main(["sample", str(tmp_path / "a"), *words]) == 0
+    expected = capsys.readouterr().out
+    export_model(tmp_path / "a", tmp_path / "h", to="hf")
+    export_model(tmp_path / "a", tmp_path / "n", to="nanogpt")
+    assert main(["sample", str(tmp_path / "h"), *words]) == 0
+    assert main(["sample", str(tmp_path / "n" / "ckpt.pt"), *words, "--tokenizer", "bytes"]) == 0
+    assert capsys.readouterr().out == 2 * expected
+    assert main(["sample", str(tmp_path / "n" / "ckpt.pt"), *words]) == 2
+    assert "does not say which tokenizer" in capsys.readouterr().err

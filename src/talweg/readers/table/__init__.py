@@ -14,6 +14,7 @@ from talweg.readers.table.roles import CONSTANTS, SECONDS, Roles, guess, is_loss
 from talweg.run import Facts, LossKind, Reading, Run, Series
 
 NAME = "table"
+RESTARTS = 2  # falls of a count that are taken as restarts; with more of them it counts each row. Our choice
 
 
 def sniff(head: str) -> float:
@@ -49,6 +50,7 @@ def read(text: str, *, source: str = "", config: Path | None = None, loss_column
     train_kind: LossKind = "running_mean" if roles.train and is_running_mean(roles.train) else "unknown"
     seconds = series(roles.seconds, "seconds per step")
     facts, more = _facts(table, roles)
+    others = {column: series(name, column.replace("_", " ")) for column, name in roles.others.items()}
     run = Run(
         source=source,
         format=NAME,
@@ -59,6 +61,7 @@ def read(text: str, *, source: str = "", config: Path | None = None, loss_column
         grad_norm=series(roles.grad_norm, "gradient norm"),
         seconds_per_step=replace(seconds, value=seconds.value * SECONDS.get(plain(roles.seconds or ""), 1.0)),
         facts=facts if config is None else read_facts(config).over(facts),
+        **{column: _in_our_unit(column, found, notes) for column, found in others.items()},  # type: ignore[arg-type]
     )
     if run.last_step is None:
         losses = ", ".join(name for name in (roles.train, roles.val) if name)
@@ -115,6 +118,37 @@ def _series(table: Table, step: str | None, name: str | None, what: str, kind: L
     return Series.of(steps[stands.keep], values[stands.keep], kind=kind, resolution=resolution, name=name)
 
 
+def _in_our_unit(column: str, series: Series, notes: list[str]) -> Series:
+    """Utilisation as a share of one, and skipped updates as a count so far: tables hold both in two ways."""
+    finite = series.finite.value
+    if column == "mfu" and finite.size and finite.max() > 1:
+        notes.append(f"{series.name}: values above 1 were read as percent")
+        return replace(series, value=series.value / 100, resolution=series.resolution / 100)
+    if column == "skipped_steps" and (falls := np.minimum(np.diff(finite), 0.0)).any():
+        each_row = np.count_nonzero(falls) > RESTARTS
+        told = "were read as counts of each row and added up" if each_row else "were read as a count that starts over"
+        notes.append(f"{series.name}: the values fall again, so they {told}")
+        total = np.cumsum(finite) if each_row else finite - np.append(0.0, np.cumsum(falls))
+        return replace(series.finite, value=total)
+    return series
+
+
+def _resumed(table: Table, roles: Roles) -> tuple[float, ...] | None:
+    """The steps to which the losses go back after some step: the run was taken up again there. None: nowhere."""
+    steps: set[float] = set()
+    for name in filter(None, (roles.train, roles.val)):
+        pairs = [
+            (step, value)
+            for step, value in zip(
+                map(number, table.columns[roles.step or ""]), map(number, table.columns[name]), strict=True
+            )
+            if step is not None and value is not None and np.isfinite(step)
+        ]
+        if pairs:
+            steps |= {step for step in standing(*np.array(pairs).T).went_back_to if step > 0}
+    return tuple(sorted(steps)) or None
+
+
 def _printed(cell: object) -> str:
     return cell.strip() if isinstance(cell, str) else repr(cell)
 
@@ -142,6 +176,7 @@ def _facts(table: Table, roles: Roles) -> tuple[Facts, tuple[str, ...]]:
                 value = round(constant) if fact == "planned_steps" else constant
                 facts = facts.over(Facts.stated(f"column {name}", **{fact: value}))
     tokens = _series(table, roles.step, roles.tokens, "tokens", "unknown", [])
+    facts = Facts.stated("rows that go back", resumed_at=_resumed(table, roles)).over(facts)
     if len(tokens) < 2 or facts.tokens_per_step is not None:
         return facts, ()
     rates = np.diff(tokens.value) / np.diff(tokens.step)

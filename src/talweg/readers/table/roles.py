@@ -1,8 +1,8 @@
 """Which column of a table is what, guessed from its name. Every guess can be told to the person."""
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 STEP: tuple[str, ...] = (
     *("step", "global_step", "trainer/global_step", "train/global_step", "train/step", "training_step", "train_step"),
@@ -60,6 +60,19 @@ TOKENS: tuple[str, ...] = (
 )
 SECONDS = {"seconds_per_step": 1.0, "step_time": 1.0, "step_seconds": 1.0, "sec_per_step": 1.0, "time_per_step": 1.0}
 SECONDS |= {"step_time_ms": 1e-3, "ms_per_step": 1e-3, "step_ms": 1e-3, "dt_ms": 1e-3, "perf/dt_ms": 1e-3}
+# other columns of Run <- their spellings, alone or after the last slash
+OTHERS: dict[str, tuple[str, ...]] = {
+    "clip_scale": ("clip_scale", "clip_coef", "clip_factor"),
+    "update_ratio": ("update_ratio", "update_ratio/all", "update_to_weight_ratio", "update_weight_ratio"),
+    "max_logit": ("max_logit", "max_logits"),
+    "loss_scale": ("loss_scale", "loss_scaling", "grad_scale", "amp_scale", "scaler_scale", "scale"),
+    "skipped_steps": ("skipped_steps", "num_skipped", "skipped_iterations", "number_of_skipped_iterations", "skipped"),
+    "loader_seconds": ("loader_seconds", "data_seconds", "data_time", "dataloader_time", "data_loading_time"),
+    "tokens_per_second": ("tokens_per_second", "tokens_per_sec", "tok_per_sec", "tokens/sec", "tok/sec", "tokens/s"),
+    "mfu": ("mfu", "mfu_percent", "mfu(%)", "bf16_mfu", "model_flops_utilization"),
+    "rank_loss_spread": ("rank_loss_spread",),
+    "rank_weight_spread": ("rank_weight_spread",),
+}
 # columns that hold one and the same figure in every row that has it: facts
 CONSTANTS = {
     "tokens_per_step": ("batch_size_in_tokens", "tokens_per_step", "tokens_per_batch"),
@@ -130,6 +143,7 @@ class Roles:
     grad_norm: str | None = None
     tokens: str | None = None
     seconds: str | None = None
+    others: Mapping[str, str] = field(default_factory=dict)  # column of Run -> its name
     because: tuple[str, ...] = ()
 
 
@@ -149,6 +163,7 @@ def guess(names: Sequence[str]) -> Roles:
         grad_norm=_exact(names, GRAD_NORM) or _by_words(names, _is_grad_norm, "gradient norm", because),
         tokens=_exact(names, TOKENS),
         seconds=_exact(names, tuple(SECONDS)),
+        others=_others(names),
         because=tuple(because),
     )
 
@@ -175,6 +190,16 @@ def _exact(names: Iterable[str], spellings: Sequence[str]) -> str | None:
     """The column with the foremost of these spellings."""
     by_plain = {plain(name): name for name in reversed(list(names))}
     return next((by_plain[spelling] for spelling in spellings if spelling in by_plain), None)
+
+
+def _others(names: Sequence[str]) -> dict[str, str]:
+    """The other columns of Run that are there, by a spelling of OTHERS, the whole name before its last part."""
+    found = {}
+    for column, spellings in OTHERS.items():
+        last = next((name for name in names if plain(name).rpartition("/")[2] in spellings), None)
+        if name := _exact(names, spellings) or last:
+            found[column] = name
+    return found
 
 
 def _train(names: Sequence[str], because: list[str]) -> str | None:

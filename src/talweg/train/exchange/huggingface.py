@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from talweg.corpus.byte_level import SEPARATOR
@@ -25,6 +26,7 @@ from talweg.train.exchange.weights import SINGLE, Weights, read_folder, read_jso
 
 CONFIG = "config.json"
 HEAD = "lm_head.weight"
+LONGEST = 2**20  # our choice: a table of 256 MB a block where a head is 64 wide
 KNOWN = ("gpt2", *llama.ARCHITECTURES)
 
 
@@ -40,7 +42,9 @@ def read(folder: Path) -> Found:
     weights.drop(part.MASKS)
     shape: Shape = part.shape_of(settings, weights)
     _check(shape, settings, weights)
-    for name in (*part.neutral(shape), HEAD if shape.tied_head else ""):
+    with torch.device("meta"):
+        neutral = part.neutral(shape)
+    for name in (*neutral, HEAD if shape.tied_head else ""):
         weights.leave_out(name)
     taken = bring_in(part.pairs(shape), weights, shape)
     facts = {"dtype": settings.values.get("dtype") or settings.values.get("torch_dtype")}
@@ -55,6 +59,11 @@ def _check(shape: Shape, settings: Settings, weights: Weights) -> None:
         raise InputError(
             f"{settings.where} is damaged: width {shape.width}, {shape.heads} heads and {shape.groups} heads of keys "
             "do not go together"
+        )
+    if shape.positions == "rope" and shape.context > LONGEST:
+        raise InputError(
+            f"{settings.where} has max_position_embeddings = {shape.context}; RoPE is kept as a table here, of at most "
+            f"{LONGEST} positions: lower it in a copy"
         )
 
 

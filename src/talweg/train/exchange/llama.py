@@ -44,7 +44,9 @@ def shape_of(settings: Settings, weights: Weights) -> Shape:
     _head_gains_are_one(weights)
     layers, heads = settings.whole("num_hidden_layers"), settings.whole("num_attention_heads")
     width = settings.whole("hidden_size")
-    settings.must_be({"head_dim": width // heads, "layer_types": ["full_attention"] * layers})
+    kinds = settings.values.get("layer_types")
+    full = ["full_attention"] * (len(kinds) if isinstance(kinds, list) else 0)
+    settings.must_be({"head_dim": width // heads, "layer_types": full})
     return Shape(
         layers=layers,
         heads=heads,

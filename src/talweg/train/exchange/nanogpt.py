@@ -1,8 +1,8 @@
 """nanoGPT's ckpt.pt: model_args, the weights by GPT-2's names, the optimizer, and how far the run was.
 
 Its form is fixed: layernorm with an epsilon of 1e-5, learned positions, exact GELU, a tied head, biases everywhere or
-nowhere. What goes out loads in nanoGPT's train.py and sample.py; its optimizer is a fresh AdamW, as the moments of
-another recipe mean nothing there.
+nowhere. An option of a fork is refused, as the same weights may be meant for another computation. What goes out loads
+in nanoGPT's train.py and sample.py; its optimizer is a fresh AdamW, as moments of another recipe mean nothing there.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,11 +16,13 @@ from talweg.errors import InputError
 from talweg.model.shape import Shape
 from talweg.train.exchange import classic
 from talweg.train.exchange.pairs import Found, Pair, bring_in, take_out
+from talweg.train.exchange.settings import whole as size
 from talweg.train.exchange.weights import Weights, read_pickled, tensors_of
 
 FILE = "ckpt.pt"
 DATASET = "talweg"  # sample.py looks for data/talweg/meta.pkl, else it takes the tokens for GPT-2's
 EPSILON = 1e-5
+OTHERS = ("bias", "vocab_size", "dropout")  # of model_args
 ARGUMENTS = {"n_layer": "layers", "n_head": "heads", "n_embd": "width", "block_size": "context"}
 # nanoGPT's defaults of what its own train.py looks up in a checkpoint's optimizer
 ADAMW = {"lr": 6e-4, "betas": (0.9, 0.95), "weight_decay": 0.1}
@@ -48,7 +50,12 @@ def pairs(shape: Shape) -> Iterator[Pair]:
 def _shape(arguments: Any, weights: Weights, path: Path) -> Shape:
     if not isinstance(arguments, Mapping):
         raise InputError(f"{path}: model_args is no dictionary")
-    whole = {ours: _whole(arguments, theirs, path) for theirs, ours in ARGUMENTS.items()}
+    if unknown := [name for name in arguments if name not in (*ARGUMENTS, *OTHERS)]:
+        raise InputError(
+            f"{path}: model_args has {unknown[0]} = {arguments[unknown[0]]!r}, which nanoGPT does not have: the same "
+            "weights may be meant for another computation; save them without it if it changes nothing"
+        )
+    whole = {ours: size(arguments.get(theirs), theirs, path) for theirs, ours in ARGUMENTS.items()}
     if whole["layers"] > len(weights):
         raise InputError(f"{path} lacks weights: model_args promises {whole['layers']} layers")
     if whole["width"] % whole["heads"]:
@@ -58,7 +65,7 @@ def _shape(arguments: Any, weights: Weights, path: Path) -> Shape:
         heads=whole["heads"],
         width=whole["width"],
         context=whole["context"],
-        vocabulary_size=_whole(arguments, "vocab_size", path),
+        vocabulary_size=size(arguments.get("vocab_size"), "vocab_size", path),
         norm="layernorm",
         positions="learned",
         activation="gelu",
@@ -68,13 +75,6 @@ def _shape(arguments: Any, weights: Weights, path: Path) -> Shape:
         bias="transformer.ln_f.bias" in weights,
         norm_epsilon=EPSILON,
     )
-
-
-def _whole(arguments: Mapping[str, Any], name: str, path: Path) -> int:
-    value = arguments.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{path}: model_args has {name} = {value!r}; needed a whole number of at least 1")
-    return value
 
 
 def _is_tied(weights: Weights) -> bool:

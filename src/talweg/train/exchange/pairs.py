@@ -74,16 +74,22 @@ def take_out(pairs: Iterable[Pair], parameters: Mapping[str, Tensor]) -> dict[st
     return given
 
 
+class _Unfilled(GPT):
+    """A model without first weights, which a second of imports and random numbers would be spent on."""
+
+    def _initialise(self) -> None: ...
+
+
 def sizes(shape: Shape) -> dict[str, torch.Size]:
     """The parameters of a model of this shape, without making them. A tied head is not among them."""
     with torch.device("meta"):
-        model = GPT(replace(shape, context=min(shape.context, 1) if shape.positions == "rope" else shape.context))
+        model = _Unfilled(replace(shape, context=1) if shape.positions == "rope" else shape)  # a table is no parameter
     return {name: parameter.shape for name, parameter in model.named_parameters()}
 
 
 def build(found: Found) -> GPT:
     """The model, in evaluation mode on the CPU."""
-    model = GPT(found.shape)
+    model = _Unfilled(found.shape)
     fill(model, found.weights)
     return model.eval()
 

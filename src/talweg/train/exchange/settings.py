@@ -7,6 +7,15 @@ from typing import Any
 
 from talweg.errors import InputError
 
+LARGEST = 10**7  # our choice: no size of a model is larger, and their products still fit into 64 bits
+
+
+def whole(value: object, name: str, where: Path) -> int:
+    """A size. Raises InputError for what is none."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LARGEST:
+        raise InputError(f"{where} has {name} = {value!r}; needed a whole number from 1 to {LARGEST:,}")
+    return value
+
 
 class Settings:
     """The keys of a config.json, and where it lies."""
@@ -17,9 +26,7 @@ class Settings:
     def whole(self, name: str, default: int | None = None) -> int:
         value = self.values.get(name)
         value = default if value is None else value
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f"{self.where} has {name} = {value!r}; needed a whole number of at least 1")
-        return value
+        return whole(value, name, self.where)
 
     def number(self, name: str, default: float) -> float:
         value = self.values.get(name)
@@ -36,8 +43,9 @@ class Settings:
 
     def one_of(self, name: str, known: Mapping[str, str], default: str) -> str:
         """Our word for the value of `name`. Raises InputError for one that we do not compute."""
-        value = self.values.get(name) or default
-        if value not in known:
+        value = self.values.get(name)
+        value = default if value is None else value
+        if not isinstance(value, str) or value not in known:
             raise InputError(f"{self.where} has {name} = {value!r}; known are {', '.join(known)}")
         return known[value]
 

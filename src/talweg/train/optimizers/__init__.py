@@ -3,12 +3,13 @@
 The update of each has its own file; `groups` says which parameters are treated alike.
 """
 
-from talweg.train.optimizers.build import build
+from talweg.train.optimizers.choose import NAMES, build
 from talweg.train.optimizers.measure import measured_step
 from talweg.train.optimizers.rates import learning_rates, set_learning_rate
 from talweg.train.optimizers.state import evaluation_weights, restore, state_tensors
 
 __all__ = [
+    "NAMES",
     "build",
     "evaluation_weights",
     "learning_rates",

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from talweg.train.parallel import over_parts, own_part
+
 SAMPLE = 2**16  # weights of a tensor that are looked at, in whole rows at equal distances
 
 
@@ -14,20 +16,29 @@ def measured_step(optimizer: torch.optim.Optimizer) -> dict[str, float]:
     Of tensors with more than SAMPLE weights a sample of rows is measured and stands for the whole. A group whose
     weights are all zero has an infinite ratio, or NaN where they did not move either.
     """
-    before = {group["name"]: [(p, _sample(p).clone()) for p in group["params"]] for group in optimizer.param_groups}
+    groups = optimizer.param_groups
+    before = [[_sample(p).clone() for p in group["params"]] for group in groups]
     optimizer.step()
-    return {name: _ratio(pairs) for name, pairs in before.items()}
+    squares = [_squares(group["params"], kept) for group, kept in zip(groups, before, strict=True)]
+    ratios = (
+        over_parts(torch.stack(squares), groups[0]["params"][0]).cpu().tolist()
+    )  # once, so that a GPU is waited for once
+    return {
+        group["name"]: math.sqrt(moved / weight) if weight else math.inf if moved else math.nan
+        for group, (moved, weight) in zip(groups, ratios, strict=True)
+    }
 
 
 def _sample(parameter: Tensor) -> Tensor:
     """Rows at equal distances, as a view."""
-    return parameter.detach()[:: math.ceil(parameter.numel() / SAMPLE)] if parameter.ndim else parameter.detach()
+    own = own_part(parameter.detach())
+    return own[:: math.ceil(parameter.numel() / SAMPLE)] if own.ndim else own
 
 
-def _ratio(pairs: list[tuple[Tensor, Tensor]]) -> float:
-    moved = weight = 0.0
-    for parameter, before in pairs:
-        now, share = _sample(parameter), before.numel() / max(parameter.numel(), 1)
-        moved += float(torch.linalg.vector_norm(now - before)) ** 2 / share
-        weight += float(torch.linalg.vector_norm(before)) ** 2 / share
-    return math.sqrt(moved / weight) if weight else math.nan if not moved else math.inf
+def _squares(parameters: list[Tensor], before: list[Tensor]) -> Tensor:
+    """(2,): the sum of the squares of what each weight moved, and of what it was, samples scaled to the whole."""
+    sizes = [own_part(p).numel() for p in parameters]
+    scale = torch.tensor([size / max(kept.numel(), 1) for size, kept in zip(sizes, before, strict=True)])
+    moved = torch._foreach_sub([_sample(p) for p in parameters], before)
+    norms = torch.stack([torch.stack(torch._foreach_norm(list(part))) for part in (moved, before)]).float()
+    return (norms.square() * scale.to(norms.device)).sum(1)

@@ -6,23 +6,34 @@ import torch
 from torch import Tensor, nn
 
 from talweg.errors import InputError
+from talweg.train.optimizers.schedule_free import ScheduleFree
 
-MOMENTS = {"adamw": ("step", "exp_avg", "exp_avg_sq"), "muon": ("momentum",)}  # of one parameter, by its method
+# what is kept of one parameter, by its method; y, of schedule-free, is the parameter itself while training
+MOMENTS = {
+    "adamw": ("step", "exp_avg", "exp_avg_sq"),
+    "muon": ("momentum",),
+    "schedule_free": ("y", "z", "exp_avg_sq"),
+}
+COUNTS = "schedule_free/counts"
 
 
 def state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """What the optimizer remembers, by "parameter/moment"."""
-    methods = _methods(optimizer)
-    return {
-        f"{name}/{moment}": optimizer.state[p][moment]
-        for name, p in model.named_parameters()
-        if p in optimizer.state
-        for moment in MOMENTS[methods[p]]
-    }
+    methods, tensors = _methods(optimizer), dict[str, Tensor]()
+    for name, p in model.named_parameters():
+        if p in optimizer.state:
+            kept = {"y": p.detach(), **optimizer.state[p]}
+            tensors |= {f"{name}/{moment}": kept[moment] for moment in MOMENTS[methods[p]]}
+    if isinstance(optimizer, ScheduleFree):
+        tensors[COUNTS] = optimizer.counts
+    return tensors
 
 
 def restore(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put saved moments back. Raises InputError when they are of another model or another optimizer."""
+    """Put saved moments back, and where training has weights of its own, these. The saved model comes first.
+
+    Raises InputError when they are of another model or another optimizer.
+    """
     methods = _methods(optimizer)
     saved: dict[str, set[str]] = {}
     for key in tensors:
@@ -30,10 +41,11 @@ def restore(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping
         if slash:
             saved.setdefault(name, set()).add(moment)
     for name, parameter in model.named_parameters():
-        if name not in saved:
-            continue  # never updated when it was saved
+        if name not in saved:  # never updated when it was saved
+            optimizer.state.pop(parameter, None)
+            continue
         method = methods[parameter]
-        if not saved[name] >= set(MOMENTS[method]):
+        if saved[name] != set(MOMENTS[method]):
             raise InputError(
                 f"the checkpoint's optimizer is {_found(saved)}, this run's is {_named(methods)}; "
                 f"give optimizer.name = {_found(saved)}, or another run.name"
@@ -43,14 +55,23 @@ def restore(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping
             raise InputError(f"the checkpoint's optimizer has {name} in another shape than the model")
         fused = next(group.get("fused") for group in optimizer.param_groups if group["method"] == method)
         step_device = parameter.device if fused else torch.device("cpu")
-        optimizer.state[parameter] = {
+        kept = {
             moment: tensor.to(step_device if moment == "step" else parameter.device).clone()
             for moment, tensor in moments.items()
         }
+        if "y" in kept:
+            with torch.no_grad():
+                parameter.copy_(kept.pop("y"))
+        optimizer.state[parameter] = kept
+    if isinstance(optimizer, ScheduleFree):
+        optimizer.counts = tensors[COUNTS].clone() if COUNTS in tensors else torch.zeros_like(optimizer.counts)
 
 
 def evaluation_weights(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor] | None:
-    return None
+    """The weights that are evaluated and saved, in new memory; None: the model's own."""
+    if not isinstance(optimizer, ScheduleFree):
+        return None
+    return {name: optimizer.average(p) for name, p in model.named_parameters()}
 
 
 def _methods(optimizer: torch.optim.Optimizer) -> dict[Tensor, str]:

@@ -1,13 +1,16 @@
 """The optimizer that the configuration names, over the groups of a model."""
 
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
-from talweg.train.config import Config
+from talweg.train.config import Config, OptimizerConfig
 from talweg.train.optimizers.groups import Group, split
 from talweg.train.optimizers.muon import Muon
+from talweg.train.optimizers.schedule_free import ScheduleFree
+
+NAMES: tuple[str, ...] = get_args(get_type_hints(OptimizerConfig)["name"])
 
 
 def build(model: nn.Module, config: Config) -> torch.optim.Optimizer:
@@ -15,6 +18,13 @@ def build(model: nn.Module, config: Config) -> torch.optim.Optimizer:
     chosen = config.optimizer
     device = next(model.parameters()).device.type
     groups = split(model, chosen)
+    if chosen.name == "schedule_free":
+        return ScheduleFree(
+            [_as_torch(group) | {"method": "schedule_free"} for group in groups],
+            lr=chosen.peak_lr or 0.0,
+            betas=(chosen.beta1, chosen.beta2),
+            epsilon=chosen.epsilon,
+        )
     if chosen.name != "muon":
         return _adamw(groups, config, device)
     matrices = [group for group in groups if group.name == "matrices"]
@@ -24,7 +34,7 @@ def build(model: nn.Module, config: Config) -> torch.optim.Optimizer:
         _adamw(rest, config, device),
         lr=chosen.peak_lr or 0.0,  # open where only a pace is measured
         momentum=chosen.muon_momentum,
-        dtype=torch.float32 if device == "cpu" and config.hardware.precision == "fp32" else torch.bfloat16,
+        dtype=torch.bfloat16 if config.hardware.precision == "bf16" else torch.float32,
         rows=_rows(matrices, config),
     )
 
