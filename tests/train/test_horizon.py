@@ -18,7 +18,7 @@ Make = Callable[..., Config]
 @pytest.fixture
 def resolved(data: Path, configured: Make) -> Callable[..., Resolved]:
     def make(seconds: float = 0.1, ranks: int = 1, **changes: object) -> Resolved:
-        config = configured(**{"batch__tokens_per_step": None, **changes})
+        config = configured(**{"batch__tokens_per_step": None, "optimizer__peak_lr": None, **changes})
         return resolve(config, manifests.read(data), Machine(), seconds_per_step=lambda trial: seconds, ranks=ranks)
 
     return make
@@ -67,7 +67,7 @@ def test_the_peak_rate_of_a_run(resolved: Callable[..., Resolved]) -> None:
 
 
 def test_the_peak_rate_of_muon_is_twice_that_of_adamw_up_to_a_limit(resolved: Callable[..., Resolved]) -> None:
-    tiny = resolved(run__steps=100, batch__tokens_per_step=256)
+    tiny = resolved(run__steps=100, batch__tokens_per_step=256, optimizer__name="muon")
     assert tiny.config.optimizer.peak_lr == 0.02  # the laws would say 0.067
     shape = {"model__width": 256, "model__heads": 4, "model__layers": 4}
     pair = [resolved(run__steps=100, optimizer__name=name, **shape) for name in ("adamw", "muon")]
@@ -82,7 +82,7 @@ def test_a_lowest_rate_above_the_peak_of_the_laws_is_refused(resolved: Callable[
 
 
 def test_a_run_that_is_continued_keeps_what_was_filled_in(data: Path, configured: Make) -> None:
-    config = configured(batch__tokens_per_step=None)
+    config = configured(batch__tokens_per_step=None, optimizer__peak_lr=None)
     earlier = {"batch.tokens_per_step": 96, "optimizer.peak_lr": 0.5, "batch.micro_batch": 2}
     found = resolve(config, manifests.read(data), Machine(), earlier=earlier).config
     assert found == with_values(found, earlier)

@@ -42,7 +42,7 @@ def log(config: Config) -> list[dict[str, Any]]:
 
 def measured(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """What does not depend on the clock, or on where the run was stopped."""
-    clocks = ("seconds_per_step", "tokens_per_second", "loader_seconds", "memory_bytes")
+    clocks = ("seconds_per_step", "tokens_per_second", "loader_seconds", "memory_bytes", "mfu")
     plain = [{k: v for k, v in r.items() if k not in clocks} for r in records]
     return [r for r in plain if "loss" in r or "val_loss" in r]
 

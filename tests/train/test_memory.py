@@ -77,13 +77,13 @@ def test_activations_are_what_autograd_keeps(form: dict[str, Any], context: int,
 
 
 def test_what_does_not_depend_on_the_batch_by_hand() -> None:
-    config = configuration({})
+    config = configuration({}, **{"optimizer.name": "adamw"})
     weights, matrices = model_size(config), 3 * 12 * 64**2
     assert predict(config).weights == 4 * weights
     assert predict(config).optimizer == 8 * weights
     muon = configuration({}, **{"optimizer.name": "muon"})
     assert predict(muon).optimizer == 8 * weights - 4 * matrices
-    averaged = configuration({}, **{"optimizer.average_decay": 0.99})
+    averaged = configuration({}, **{"optimizer.name": "adamw", "optimizer.average_decay": 0.99})
     assert predict(averaged).optimizer == 12 * weights
 
 

@@ -14,6 +14,7 @@ from talweg.train import checkpoint as checkpoints
 from talweg.train.config import Config, ModelConfig, build, items, load
 from talweg.train.loop import train
 from talweg.train.resolve import Machine, resolve, to_toml
+from talweg.train.retention import Retention
 from talweg.train.start import shape
 
 Make = Callable[..., Config]
@@ -144,7 +145,7 @@ def test_a_run_of_an_older_version_goes_on_and_another_model_is_refused(configur
     saved = checkpoints.newest(folder, print)
     assert saved is not None
     old = {key: v for key, v in saved.state["config"].items() if key.removeprefix("model.") not in NEWER}
-    checkpoints.save(folder, replace(saved, state={**saved.state, "config": old}), 1)
+    checkpoints.save(folder, replace(saved, state={**saved.state, "config": old}), Retention(1))
     with pytest.raises(InputError, match=r"begun with another model \(model.value_residual False -> True\)"):
         next(train(configured(run__name="a", run__steps=20, model__value_residual=True)))
     records = train(config)

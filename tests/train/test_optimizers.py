@@ -296,7 +296,10 @@ def test_a_measured_step_is_the_step_and_says_how_far_it_went(configured: Make) 
         moved = sum(float(np.square(after[name] - before[name]).sum()) for name in names)
         weight = sum(float(np.square(before[name]).sum()) for name in names)
         assert ratios[group] == pytest.approx(math.sqrt(moved / weight), rel=1e-5)
-    assert ratios.keys() == {"matrices", "embedding", "vectors"}
+    moved = sum(float(np.square(after[name] - before[name]).sum()) for name in before)
+    weight = sum(float(np.square(before[name]).sum()) for name in before)
+    assert ratios["all"] == pytest.approx(math.sqrt(moved / weight), rel=1e-5)
+    assert ratios.keys() == {"matrices", "embedding", "vectors", "all"}
 
 
 def test_a_sample_of_a_large_matrix_stands_for_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:

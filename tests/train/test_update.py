@@ -1,11 +1,12 @@
 """One update: what is measured beside the loss, against plain computations."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
-from talweg.train import update
+from talweg.train import loop, mfu, update
 from talweg.train.config import Config
 from talweg.train.loop import train
 from talweg.train.loss_scale import PATIENCE, SMALLEST, LossScale
@@ -79,3 +80,40 @@ def test_the_scale_grows_after_many_updates_and_gives_up_where_nothing_helps() -
         hopeful += 1
     assert scale.value < SMALLEST
     assert scale.skipped == hopeful + 1 == 14  # 8 / 2^13 is the smallest that is tried
+
+
+def test_a_step_that_runs_out_of_memory_is_done_again_with_half_the_micro_batch(
+    configured: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, sizes = update.accumulate, []
+
+    def small(training: Any, config: Config, windows: Any) -> update.Gradients:
+        sizes.append(config.batch.micro_batch)
+        if config.batch.micro_batch and config.batch.micro_batch > 2 and training.step == 3:
+            real(training, config, windows)  # gradients of a pass that did not end
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(training, config, windows)
+
+    monkeypatch.setattr(loop, "accumulate", small)
+    records = [r for r in train(configured(run__name="a", model__dropout=0.0, batch__micro_batch=8)) if "loss" in r]
+    assert sizes == [8, 8, 8, 8, 4, 2] + [2] * 8
+    assert records[3]["note"] == "out of memory: batch.micro_batch is 2 from here on; nothing is lost"
+    monkeypatch.undo()
+    plain = [r for r in train(configured(run__name="b", model__dropout=0.0, batch__micro_batch=8)) if "loss" in r]
+    assert [r["loss"] for r in records] == pytest.approx([r["loss"] for r in plain], rel=1e-5)
+
+
+def test_the_largest_logit_and_the_utilisation_are_those_of_the_step(configured: Make) -> None:
+    config = configured(model__dropout=0.0, batch__micro_batch=3)
+    plan, training, _ = begin(config)
+    batch = plan.windows.batch(0, 8)
+    with torch.no_grad():
+        largest = float(training.model(torch.from_numpy(batch.inputs)).abs().max())
+    assert update.accumulate(training, plan.config, plan.windows).max_logit == pytest.approx(largest, rel=1e-5)
+    records = list(train(config))
+    peak = records[0]["peak_flops"]
+    first = next(r for r in records if "loss" in r)
+    flops = mfu.flops_per_token(plan.config) * first["tokens_per_second"]
+    assert first["mfu"] == pytest.approx(flops / peak)
+    assert first["max_logit"] == pytest.approx(largest, rel=1e-5)
+    assert {"all", "matrices", "embedding"} <= first["update_ratio"].keys()

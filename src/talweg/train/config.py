@@ -113,7 +113,7 @@ class ScheduleConfig:
 @dataclass(frozen=True)
 class EvaluationConfig:
     every: int | None = None  # steps; None: about 30 evaluations a run
-    tokens: int | None = None  # None: the whole validation set
+    tokens: int | None = None  # None: as many as 1.5 % of the run allow; a number beyond the text: all of it
     diagnose: bool = True  # ask the causes too, and tell in one line when a verdict changes
 
 

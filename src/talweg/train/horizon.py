@@ -13,8 +13,9 @@ from talweg.train.config import Config, with_values
 from talweg.train.model_size import model_size
 
 NUM_EVALUATIONS = 30  # our choice: enough points for a trend
-EVALUATION_SHARE = 0.15  # our choice: of the run's arithmetic that evaluations may take, before they get fewer
+EVALUATION_SHARE = 0.015  # our choice: of the run's arithmetic that evaluations may take, before they get fewer
 MIN_EVALUATIONS = 12
+LEAST_EVALUATED = 16_384  # our choice: tokens below which the standard error hides what a tenth of a run wins
 MIN_STEPS = 100  # our choice: a batch from the law is lowered where it would leave a run fewer
 TRIAL_TOKENS = 8192  # of the batch that a pace is measured with where the batch is open
 
@@ -97,6 +98,19 @@ def steps(
     return steps, reason
 
 
+def evaluation_tokens(config: Config, manifest: Manifest, steps: int) -> tuple[int, str]:
+    """How much of the validation text each evaluation reads, and why: all of it, where that takes little time."""
+    whole, context = manifest.val.tokens, config.model.context
+    affordable = EVALUATION_SHARE * steps * config.tokens_per_step * 3 / 2 / NUM_EVALUATIONS
+    wanted = max(affordable, LEAST_EVALUATED)
+    if wanted >= whole:
+        return whole, "the whole validation set"
+    reason = f"of {whole:,}: {NUM_EVALUATIONS} evaluations then take {EVALUATION_SHARE:.1%} of the run's arithmetic"
+    if affordable < LEAST_EVALUATED:
+        reason = f"of {whole:,}: the least that tells something"
+    return max(int(wanted // context), 1) * context, f"{reason}; talweg eval reads all of it"
+
+
 def evaluation_cost(config: Config, evaluated: int) -> float:
     """One evaluation in updates: a forward pass is a third of the arithmetic, over validation and training text."""
     return evaluated * 2 / 3 / config.tokens_per_step
@@ -113,5 +127,5 @@ def evaluation_interval(config: Config, steps: int, evaluated: int) -> tuple[int
     number = num_evaluations(config, steps, evaluated)
     reason = f"{number} evaluations a run"
     if number < NUM_EVALUATIONS:
-        reason += f"; {NUM_EVALUATIONS} would take more than {EVALUATION_SHARE:.0%} of its arithmetic"
+        reason += f"; {NUM_EVALUATIONS} would take more than {EVALUATION_SHARE:.1%} of its arithmetic"
     return max(math.floor(steps / number + 0.5), 1), reason

@@ -18,9 +18,11 @@ from talweg.selfcheck import Judgement, SelfCheck
 from talweg.train import checkpoint as checkpoints
 from talweg.train import clock, details, divergence, hardware, optimizers
 from talweg.train.average import swapped_in
-from talweg.train.config import Config
+from talweg.train.config import Config, with_values
 from talweg.train.evaluate import bits_per_byte, evaluate, mean_loss, token_losses
 from talweg.train.log import Log, Record
+from talweg.train.mfu import utilisation
+from talweg.train.micro_batch import with_back_off
 from talweg.train.parallel import in_parts, let_go, own_part
 from talweg.train.ranks import group, weight_spread
 from talweg.train.resume import snapshot
@@ -53,13 +55,9 @@ def _run(plan: Plan, training: Training, notes: tuple[str, ...]) -> Iterator[Rec
     path = plan.folder / "log.jsonl" if training.ranks.first else None
     with Log(path, training.log_bytes, _sinks(plan, training)) as log, Signals() as signals:
         try:
-            yield log.write(
-                {
-                    "talweg": __version__,
-                    "step": training.step,
-                    "facts": facts(plan, training.model, training.ranks.world),
-                }
-            )
+            stated = facts(plan, training.model, training.ranks.world)
+            peak = {"peak_flops": plan.peak.flops, "peak_source": plan.peak.source}
+            yield log.write({"talweg": __version__, "step": training.step, "facts": stated, **peak})
             for note in notes:
                 yield log.write({"step": training.step, "note": note})
             yield from _records(plan, training, log, signals)
@@ -143,7 +141,7 @@ def _update(plan: Plan, training: Training) -> tuple[Record, str]:
     planned = clock.rate_at(plan.schedule, training.clock, step, plan.resolved.steps, _seconds(training))
     rate = training.rate_factor * planned
     while True:
-        gradients = accumulate(training, plan.config, plan.windows)
+        gradients, note = _gradients(plan, training)
         update = apply(training, plan.config, rate, gradients)
         if update.taken or not math.isfinite(gradients.loss) or training.loss_scale is None:
             break
@@ -158,14 +156,42 @@ def _update(plan: Plan, training: Training) -> tuple[Record, str]:
         "tokens": tokens,
         "seconds_per_step": (seconds := time.perf_counter() - begin),
         "tokens_per_second": plan.config.tokens_per_step / seconds,
-        **_details(training, gradients, update),
+        **_details(plan, training, gradients, update, seconds),
+        **note,
     }
     return record, "" if update.taken else not_finite(record)
 
 
-def _details(training: Training, gradients: Gradients, update: Update) -> Record:
+def _gradients(plan: Plan, training: Training) -> tuple[Gradients, Record]:
+    """Those of the next batch, and a note where its micro-batches had to be halved to fit into memory.
+
+    With several ranks nothing is halved: the others would wait for the one that has to begin anew.
+    """
+    config = plan.config
+    if training.micro_batch is not None:
+        config = with_values(config, {"batch.micro_batch": training.micro_batch})
+    if training.ranks.world > 1:
+        return accumulate(training, config, plan.windows), {}
+
+    def clear() -> None:
+        training.optimizer.zero_grad(set_to_none=True)
+        hardware.give_back(config.hardware.device)
+
+    gradients, fitted = with_back_off(lambda tried: accumulate(training, tried, plan.windows), clear, config)
+    if fitted is config:
+        return gradients, {}
+    training.micro_batch = fitted.batch.micro_batch
+    return gradients, {
+        "note": f"out of memory: batch.micro_batch is {training.micro_batch} from here on; nothing is lost"
+    }
+
+
+def _details(plan: Plan, training: Training, gradients: Gradients, update: Update, seconds: float) -> Record:
     """What a record holds beside the basic figures; absent where it says nothing."""
+    of_one = plan.config.tokens_per_step / seconds / training.ranks.world  # tokens/s of one device
     record: Record = {
+        "mfu": utilisation(plan.config, of_one, plan.peak),
+        "max_logit": gradients.max_logit,
         "clip_scale": update.clip_scale,
         "loader_seconds": gradients.loader_seconds,
         "memory_bytes": hardware.peak_memory(training.ranks.device),

@@ -100,8 +100,7 @@ def resolve(
         fill("batch.tokens_per_step", *horizon.tokens_per_step(config, manifest, pace, ranks))
     if config.batch.micro_batch is None:
         fill("batch.micro_batch", *_micro_batch(config, machine, fits, ranks))
-    evaluated = min(config.evaluation.tokens or manifest.val.tokens, manifest.val.tokens)
-    fill("evaluation.tokens", evaluated, "the whole validation set")
+    evaluated = min(config.evaluation.tokens or horizon.LEAST_EVALUATED, manifest.val.tokens)
     steps, reason = horizon.steps(config, manifest, evaluated, seconds_per_step, earlier or {})
     fill("run.steps", steps, reason)
     fill("optimizer.peak_lr", *horizon.peak_rate(config))
@@ -110,6 +109,9 @@ def resolve(
     warmup = min(round(WARMUP_SHARE * steps), MAX_WARMUP, ending // 2)
     fill("schedule.warmup_steps", warmup, f"a tenth of the run, at most {MAX_WARMUP} steps")
     check_schedule(config, steps)
+    fill("evaluation.tokens", *horizon.evaluation_tokens(config, manifest, steps))
+    assert config.evaluation.tokens is not None
+    evaluated = min(config.evaluation.tokens, manifest.val.tokens)
     fill("evaluation.every", *horizon.evaluation_interval(config, steps, evaluated))
     fill("checkpoint.every", config.evaluation.every, "at each evaluation, as long as that takes under 1 % of the time")
     return Resolved(config, reasons)

@@ -21,13 +21,14 @@ from talweg.model.gpt import GPT
 from talweg.model.shape import Shape, from_values
 from talweg.schedule import Schedule
 from talweg.train import checkpoint as checkpoints
-from talweg.train import evaluate, hardware, optimizers, parallel
+from talweg.train import evaluate, hardware, mfu, optimizers, parallel
 from talweg.train.average import Average
 from talweg.train.clock import Clock
 from talweg.train.config import Config, items, with_values
 from talweg.train.exchange.initial import adopt
 from talweg.train.exchange.pairs import fill
 from talweg.train.loss_scale import LossScale
+from talweg.train.mfu import Peak
 from talweg.train.micro_batch import out_of_memory
 from talweg.train.ranks import Ranks, join, same_on_all
 from talweg.train.resolve import Resolved, resolve, to_toml
@@ -47,6 +48,7 @@ class Plan:
     windows: Windows
     val: evaluate.Text
     train: evaluate.Text  # a fixed slice of the training text, as large as `val`
+    peak: Peak  # floating-point operations a second that one device can do, for the utilisation
     initial: Mapping[str, str] | None = None  # where the first weights came from: source, sha256; None: random ones
 
     @property
@@ -91,7 +93,8 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
     resolved = replace(resolved, reasons={**resolved.reasons, **initial.reasons})
     hardware.prepare(resolved.config.hardware.threads or 1)
     val, train = ranks.together(lambda: _texts(resolved.config, split))
-    plan = Plan(folder, resolved, manifest, windows, val, train, initial.record)
+    peak = ranks.agreed(mfu.peak(machine.device, resolved.config.hardware.precision))
+    plan = Plan(folder, resolved, manifest, windows, val, train, peak, initial.record)
     ranks.together(lambda: _check_shares(plan, ranks))
     training = fresh(resolved.config, ranks, initial.weights, notes.append)
     if state:

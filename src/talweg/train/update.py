@@ -53,6 +53,7 @@ class Training:
     log_bytes: int = 0  # length of the log when this state was saved
     rollbacks: int = 0  # to an earlier checkpoint, after a divergence
     rate_factor: float = 1.0  # of the scheduled learning rate, after rollbacks
+    micro_batch: int | None = None  # in place of the configuration's, once that did not fit into memory
     skipped_in_a_row: int = 0  # batches whose gradient was not finite
 
 
@@ -65,6 +66,7 @@ class Gradients:
     micro_batch_grad_norms: tuple[float, ...]  # of the mean gradient of each of this rank's micro-batches but the last
     #                                            that ranks have to share; () where there is one micro-batch
     loader_seconds: float  # waited for the data
+    max_logit: float | None = None  # the largest |logit| of this rank's tokens, before a cap
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def accumulate(training: Training, config: Config, windows: Batches) -> Gradient
     parts = [slice(at, at + size) for at in range(0, count, size)]
     nats = torch.zeros((), device=ranks.device)
     norms = _Norms(training, total)
+    training.model.watch_logits, training.model.max_logit = True, None
     for part in parts:
         last = part is parts[-1]
         tensors = [to_device(array[part], ranks.device) for array in arrays]  # (B, S) each
@@ -97,15 +100,18 @@ def accumulate(training: Training, config: Config, windows: Batches) -> Gradient
         exchange = parallel.exchange(training.model, training.objective, last)
         with exchange, hardware.autocast(config.hardware.device, config.hardware.precision):
             loss = training.objective(*tensors) / total
-        (loss * (ranks.world * _scale(training))).backward()  # type: ignore[no-untyped-call]  # ranks exchange the mean of their gradients
+        factor = ranks.world * _scale(training)  # ranks exchange the mean of their gradients
+        (loss * factor).backward()  # type: ignore[no-untyped-call]
         nats += loss.detach()
         norms.after(last, tensors[0].numel())
     own = nats.double() * total
+    largest = None if training.model.max_logit is None else float(training.model.max_logit)
     if ranks.world == 1:
-        return Gradients(float(nats), (float(own) / (count * config.model.context),), norms.values(), loader_seconds)
+        own_loss = float(own) / (count * config.model.context)
+        return Gradients(float(nats), (own_loss,), norms.values(), loader_seconds, largest)
     sums = ranks.gathered(torch.stack([own, torch.tensor(count * config.model.context, device=own.device).double()]))
     by_rank = tuple((sums[:, 0] / sums[:, 1]).tolist())
-    return Gradients(float(sums[:, 0].sum()) / total, by_rank, norms.values(), loader_seconds)
+    return Gradients(float(sums[:, 0].sum()) / total, by_rank, norms.values(), loader_seconds, largest)
 
 
 def apply(training: Training, config: Config, rate: float, gradients: Gradients) -> Update:

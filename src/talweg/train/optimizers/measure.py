@@ -11,7 +11,7 @@ SAMPLE = 2**16  # weights of a tensor that are looked at, in whole rows at equal
 
 
 def measured_step(optimizer: torch.optim.Optimizer) -> dict[str, float]:
-    """Take the step; by group, sqrt(sum of update^2 / sum of weight^2), the weights as they were before.
+    """Take the step; by group and of "all", sqrt(sum of update^2 / sum of weight^2), the weights as they were before.
 
     Of tensors with more than SAMPLE weights a sample of rows is measured and stands for the whole. A group whose
     weights are all zero has an infinite ratio, or NaN where they did not move either.
@@ -20,13 +20,14 @@ def measured_step(optimizer: torch.optim.Optimizer) -> dict[str, float]:
     before = [[_sample(p).clone() for p in group["params"]] for group in groups]
     optimizer.step()
     squares = [_squares(group["params"], kept) for group, kept in zip(groups, before, strict=True)]
-    ratios = (
-        over_parts(torch.stack(squares), groups[0]["params"][0]).cpu().tolist()
-    )  # once, so that a GPU is waited for once
-    return {
-        group["name"]: math.sqrt(moved / weight) if weight else math.inf if moved else math.nan
-        for group, (moved, weight) in zip(groups, ratios, strict=True)
-    }
+    whole = over_parts(torch.stack(squares), groups[0]["params"][0])
+    moved, weight = whole.cpu().T.tolist()  # once, so that a GPU is waited for once
+    names = [*(str(group["name"]) for group in groups), "all"]
+    return dict(zip(names, map(_ratio, [*moved, sum(moved)], [*weight, sum(weight)]), strict=True))
+
+
+def _ratio(moved: float, weight: float) -> float:
+    return math.sqrt(moved / weight) if weight else math.inf if moved else math.nan
 
 
 def _sample(parameter: Tensor) -> Tensor:
