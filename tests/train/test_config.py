@@ -56,7 +56,7 @@ def written(folder: Path, text: str) -> Path:
         ("[run]\nsteps = 5\n[optimizer]\nname = 'sgd'", 'needed "adamw" or "muon" or "schedule_free"'),
         (
             "[run]\nsteps = 5\n[optimizer]\nname = 'schedule_free'",
-            'has no use for schedule.kind = "cosine"; give schedule.kind = "constant"',
+            'has no use for schedule.kind = "linear"; give schedule.kind = "constant"',
         ),
         (
             "[run]\nsteps = 5\n[schedule]\nkind = 'constant'\n[optimizer]\nname = 'schedule_free'\nbeta1 = 0.0",

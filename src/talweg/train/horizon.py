@@ -17,6 +17,10 @@ EVALUATION_SHARE = 0.015  # our choice: of the run's arithmetic that evaluations
 MIN_EVALUATIONS = 12
 LEAST_EVALUATED = 16_384  # our choice: tokens below which the standard error hides what a tenth of a run wins
 MIN_STEPS = 100  # our choice: a batch from the law is lowered where it would leave a run fewer
+# Muon's momentum as measured with 292 and 878 steps (notes/time_to_loss.md): 0.85 and 0.95 are the ends of the range
+# that Jordan et al. (2024) warm it up in.
+MOMENTUM_SHARE, SHORTEST_MOMENTUM, LONGEST_MOMENTUM = 1 / 45, 1 / 0.15, 20.0
+MUON_EMBEDDING = 2.0  # measured there too
 TRIAL_TOKENS = 8192  # of the batch that a pace is measured with where the batch is open
 
 
@@ -62,6 +66,19 @@ def peak_rate(config: Config) -> tuple[float, str]:
         told = f"{learning_rate.MUON_OVER_ADAMW:g} times the mean, at most {learning_rate.MUON_HIGHEST:g},"
     value = float(f"{law.value:.2g}")
     return value, f"{told} of two laws for {n:,} parameters and {d:,} tokens, {_known(law)}"
+
+
+def muon_momentum(steps: int) -> tuple[float, str]:
+    """Muon's momentum, which remembers 1 / (1 - momentum) steps, and why."""
+    memory = min(max(MOMENTUM_SHARE * steps, SHORTEST_MOMENTUM), LONGEST_MOMENTUM)
+    return round(1 - 1 / memory, 3), f"it remembers {memory:.1f} of {steps:,} steps"
+
+
+def embedding_lr_factor(config: Config) -> tuple[float, str]:
+    """The embedding's learning rate over that of the matrices, and why."""
+    if config.optimizer.name == "muon":
+        return MUON_EMBEDDING, "beside Muon's matrices the embedding wants the higher rate"
+    return 1.0, "as the matrices"
 
 
 def _known(law: Estimate) -> str:
