@@ -58,7 +58,7 @@ class SelfCheck:
             return Judgement()
         records, fatal = [], ""
         for cause in diagnosis.causes:
-            verdict = cause.finding.verdict
+            verdict = _verdict(cause.finding)
             before = self.told.get(cause.name, "unknown")
             if self._confirmed(cause.name, verdict, before):
                 self.told[cause.name] = verdict
@@ -89,6 +89,11 @@ class SelfCheck:
             return diagnose(read(self.log))
         except InputError:
             return None
+
+
+def _verdict(finding: Any) -> str:
+    """What the plan itself will mend is nothing to tell of a run that is on its way."""
+    return "absent" if any(remedy.name == "wait" for remedy in finding.remedies) else str(finding.verdict)
 
 
 def _record(step: int, name: str, verdict: str, before: str, finding: Any) -> dict[str, Any]:

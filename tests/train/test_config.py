@@ -43,6 +43,9 @@ def written(folder: Path, text: str) -> Path:
         ("[run]\nsteps = 5\n[batch]\ntokens_per_step = 1000", "the nearest is 1024"),
         ("[run]\nsteps = 5\n[model]\ndropout = 1.0", "model.dropout = 1.0: needed 0 or more and less than 1"),
         ("[run]\nsteps = 0", "run.steps = 0: needed at least 1"),
+        ("[run]\nsteps = 5\nseed = 18446744073709551616", "run.seed = 18446744073709551616: needed at most 9,007,"),
+        ("[run]\nsteps = 5\n[hardware]\nthreads = 5000", "hardware.threads = 5000: needed at most 4,096"),
+        ("[run]\ntokens = 1e30", "run.tokens = 1e+30: needed at most 9,007,199,254,740,992"),
         ("[run]\nepochs = nan", "run.epochs = nan is not a finite number"),
         (
             "[run]\nsteps = 5\n[schedule]\nmin_lr = 1.0\n[optimizer]\npeak_lr = 3e-3",

@@ -99,3 +99,23 @@ def test_a_run_that_is_continued_keeps_what_was_filled_in(data: Path, configured
     earlier = {"batch.tokens_per_step": 96, "optimizer.peak_lr": 0.5, "batch.micro_batch": 2}
     found = resolve(config, manifests.read(data), Machine(), earlier=earlier).config
     assert found == with_values(found, earlier)
+
+
+def test_a_run_that_is_continued_keeps_the_precision_that_was_measured_on_the_same_device(
+    data: Path, configured: Make
+) -> None:
+    """A second measurement that comes out otherwise would be another run."""
+    config = configured(hardware__precision="auto")
+    for device, precision in (("cpu", "bf16"), ("cuda", "fp32")):
+        earlier = {"hardware.device": device, "hardware.precision": "bf16", "hardware.compile": "off"}
+        found = resolve(config, manifests.read(data), Machine(precision="fp32"), earlier=earlier)
+        assert found.config.hardware.precision == precision
+    assert resolve(config, manifests.read(data), Machine(precision="fp32")).config.hardware.precision == "fp32"
+
+
+@pytest.mark.parametrize(("share", "warmup"), [(0.2, 10), (0.95, 5), (1.0, 0)])
+def test_an_open_warm_up_leaves_room_for_the_decay(
+    resolved: Callable[..., Resolved], share: float, warmup: int
+) -> None:
+    found = resolved(run__steps=100, schedule__kind="wsd", schedule__decay_share=share)
+    assert found.config.schedule.warmup_steps == warmup

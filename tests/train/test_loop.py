@@ -14,6 +14,7 @@ import pytest
 import safetensors.torch
 import torch
 
+import talweg
 import talweg.train
 from talweg.corpus import manifest as manifests
 from talweg.errors import InputError
@@ -155,7 +156,12 @@ def test_a_run_given_in_minutes_ends_on_time_with_its_rate_near_zero(
     rates = [r["lr"] for r in log(config) if "lr" in r]
     assert len(rates) == 30
     assert rates[-1] < 0.05 * max(rates)
-    assert records[-1]["step"] == 30
+    assert records[-1] == {
+        "step": 30,
+        "facts": {"planned_steps": 30, "warmup_steps": 3, "decay_end_step": 30},
+        "complete": True,
+    }
+    assert talweg.read(config.run.out / "a").facts.planned_steps == 30
     assert (config.run.out / "a" / "checkpoints" / "step_00000030").is_dir()
     (again,) = train(config)
     assert "complete at step 30" in again["note"]

@@ -116,19 +116,22 @@ def _series(records: Iterable[dict[str, Any]], field: str, kind: LossKind, notes
 def _facts(records: Sequence[dict[str, Any]], notes: list[str]) -> Facts:
     """The facts of the last start, completed by those of the starts before it; a start after step 0 is a resume."""
     facts = Facts()
-    starts = [_number(record["step"]) for record in records if isinstance(record.get("facts"), dict)]
-    for record in records:
-        stated = record.get("facts")
-        if isinstance(stated, dict):
-            known = {
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in stated.items()
-                if name in FACT_NAMES
-            }
-            latest = Facts.stated(f"log.jsonl, start at step {record['step']:,}", **known).over(facts)
-            if changed := sorted(name for name in latest.conflicts if name not in facts.conflicts):
-                notes.append(f"since the start at step {record['step']:,} other values hold for {', '.join(changed)}")
-            facts = latest
+    stating = [record for record in records if isinstance(record.get("facts"), dict)]
+    starts = [_number(record["step"]) for record in stating if not record.get("complete")]
+    for record in stating:
+        known = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in record["facts"].items()
+            if name in FACT_NAMES
+        }
+        if record.get("complete"):  # of a run given in minutes: what was a guess at its start is no contradiction
+            latest = Facts.stated(f"log.jsonl, end at step {record['step']:,}", **known).over(facts)
+            facts = replace(latest, conflicts=facts.conflicts)
+            continue
+        latest = Facts.stated(f"log.jsonl, start at step {record['step']:,}", **known).over(facts)
+        if changed := sorted(name for name in latest.conflicts if name not in facts.conflicts):
+            notes.append(f"since the start at step {record['step']:,} other values hold for {', '.join(changed)}")
+        facts = latest
     resumed = tuple(step for step in starts if step)
     facts = Facts.stated("update_ratio in log.jsonl", unmoved_groups=_unmoved(records)).over(facts)
     return Facts.stated("starts in log.jsonl", resumed_at=resumed if starts else None).over(facts)

@@ -26,6 +26,7 @@ COMPILE = {  # what hardware.compile = auto means
 # A share of the run by optimizer: a tenth is what AdamW wants; with muon a fiftieth to a thirtieth ended 0.01 to 0.02
 # lower than a tenth (notes/time_to_loss.md).
 WARMUP, MUON_WARMUP, MAX_WARMUP = (0.1, "a tenth"), (1 / 30, "a thirtieth"), 300
+MEASURED = {"hardware.precision", "hardware.compile"}  # what a run keeps that goes on on the same kind of device
 VOCABULARY_MULTIPLE = 64  # matrix units work in tiles of this width; the padding tokens never occur
 
 
@@ -93,7 +94,11 @@ def resolve(
             config = with_values(config, {key: value})
             reasons[key] = reason
 
-    for key in ("hardware.device", "hardware.precision", "hardware.threads"):
+    fill("hardware.device", machine.device, machine.reasons.get("hardware.device", ""))
+    if earlier and earlier.get("hardware.device") == config.hardware.device:
+        for key in MEASURED & earlier.keys():  # measured again, another may win by a little
+            fill(key, earlier[key], "as the run began")
+    for key in ("hardware.precision", "hardware.threads"):
         fill(key, getattr(machine, key.partition(".")[2]), machine.reasons.get(key, ""))
     fill("hardware.compile", *COMPILE[config.hardware.device])
     _model(config, manifest, fill)
@@ -111,7 +116,8 @@ def resolve(
     check_rates(config)
     ending = round(config.schedule.end_share * steps)
     share, told = MUON_WARMUP if config.optimizer.name == "muon" else WARMUP
-    warmup = min(round(share * steps), MAX_WARMUP, ending // 2)
+    decay = round(config.schedule.decay_share * steps) if config.schedule.kind == "wsd" else 0
+    warmup = max(min(round(share * steps), MAX_WARMUP, ending // 2, ending - decay), 0)
     fill("schedule.warmup_steps", warmup, f"{told} of the run, at most {MAX_WARMUP} steps")
     check_schedule(config, steps)
     fill("evaluation.tokens", *horizon.evaluation_tokens(config, manifest, steps))

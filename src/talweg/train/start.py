@@ -84,7 +84,7 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
             config,
             manifest,
             machine,
-            seconds_per_step=lambda partial: ranks.agreed(seconds_per_step(partial, windows)),
+            seconds_per_step=lambda partial: ranks.agreed(seconds_per_step(partial, windows) / ranks.world),
             fits=lambda partial: ranks.agreed(fits(partial)),
             ranks=ranks.world,
             earlier=state["config"] if state else None,
@@ -217,11 +217,12 @@ def seconds_per_step(config: Config, windows: Windows) -> float:
     return sorted(times)[len(times) // 2]
 
 
-def facts(plan: Plan, model: GPT, ranks: int = 1) -> dict[str, Any]:
+def facts(plan: Plan, model: GPT | None, ranks: int = 1) -> dict[str, Any]:
     """What the run is, in the words of `run.Facts`."""
     config, schedule, manifest = plan.config, plan.schedule, plan.manifest
     known = {
-        "parameters": model.num_parameters(),
+        "parameters": model.num_parameters() if model else None,
+        "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad) if model else None,
         **{name: getattr(config.model, name) for name in ("layers", "heads", "width", "context", "vocabulary_size")},
         "dropout": config.model.dropout,
         "bias": config.model.bias,
@@ -250,6 +251,16 @@ def facts(plan: Plan, model: GPT, ranks: int = 1) -> dict[str, Any]:
         **_text_facts(manifest),
     }
     return {name: value for name, value in known.items() if value is not None}
+
+
+def as_it_was(plan: Plan, steps: int) -> dict[str, int]:
+    """The facts of a run given in minutes that its end made true: the steps of its plan were a guess at its start.
+
+    The schedule follows the time, so its steps are those of the plan stretched to the steps that were done.
+    """
+    stated, stretch = facts(plan, None), steps / plan.resolved.steps
+    names = ("planned_steps", "warmup_steps", "decay_start_step", "decay_end_step")
+    return {name: round(stated[name] * stretch) for name in names if name in stated}
 
 
 def _text_facts(manifest: Manifest) -> dict[str, Any]:
