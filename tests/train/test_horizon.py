@@ -76,6 +76,19 @@ def test_the_peak_rate_of_muon_is_twice_that_of_adamw_up_to_a_limit(resolved: Ca
     assert pair[1].reasons["optimizer.peak_lr"].startswith("2 times the mean, at most 0.02, of two laws for ")
 
 
+def test_what_muon_leaves_open_follows_the_length_of_the_run(resolved: Callable[..., Resolved]) -> None:
+    short, middle, long = (resolved(run__steps=steps, optimizer__name="muon") for steps in (100, 900, 5000))
+    assert [found.config.optimizer.muon_momentum for found in (short, middle, long)] == [0.85, 0.912, 0.95]
+    assert middle.reasons["optimizer.muon_momentum"] == "it remembers 11.4 of 900 steps"
+    assert [found.config.schedule.warmup_steps for found in (short, middle, long)] == [3, 30, 167]
+    assert middle.reasons["schedule.warmup_steps"] == "a thirtieth of the run, at most 300 steps"
+    assert middle.config.optimizer.embedding_lr_factor == 2.0
+    adamw = resolved(run__steps=450, optimizer__name="adamw")
+    assert adamw.config.optimizer.embedding_lr_factor == 1.0
+    assert adamw.config.schedule.warmup_steps == 45
+    assert adamw.reasons["schedule.warmup_steps"] == "a tenth of the run, at most 300 steps"
+
+
 def test_a_lowest_rate_above_the_peak_of_the_laws_is_refused(resolved: Callable[..., Resolved]) -> None:
     with pytest.raises(InputError, match=r"schedule.min_lr = 1.0 is above optimizer.peak_lr = .*; lower it"):
         resolved(schedule__min_lr=1.0)

@@ -155,7 +155,7 @@ def test_a_run_given_in_minutes_ends_on_time_with_its_rate_near_zero(
     records = list(train(config))
     rates = [r["lr"] for r in log(config) if "lr" in r]
     assert len(rates) == 30
-    assert rates[-1] < 0.02 * max(rates)
+    assert rates[-1] < 0.05 * max(rates)
     assert records[-1] == {
         "step": 30,
         "facts": {"planned_steps": 30, "warmup_steps": 3, "decay_end_step": 30},

@@ -85,13 +85,15 @@ class OptimizerConfig:
     name: Literal["adamw", "muon", "schedule_free"] = "muon"  # muon: of the blocks' matrices; the rest is AdamW's
     peak_lr: float | None = None  # None: from two laws, by the parameters and the tokens of the run
     beta1: float = 0.9
-    beta2: float = 0.95
+    beta2: float = 0.98
     epsilon: float = 1e-8
     weight_decay: float = 0.1
-    muon_momentum: float = 0.95
+    muon_momentum: float | None = None  # None: by the steps of the run, 0.85 to 0.95
     grad_clip: float = 1.0  # of the global norm; 0 turns it off
     average_decay: float = 0.0  # of the moving average of the weights that is evaluated beside them; 0: none
-    embedding_lr_factor: float = 1.0  # the learning rate of each group is the schedule's times its factor
+    embedding_lr_factor: float | None = (
+        None  # a group's rate is the schedule's times its factor; None: 2 with muon, else 1
+    )
     head_lr_factor: float = 1.0  # of a head that is not tied to the embedding
     vector_lr_factor: float = 1.0  # gains and biases
     scalar_lr_factor: float = 1.0  # learned mixing weights
@@ -102,8 +104,8 @@ class OptimizerConfig:
 class ScheduleConfig:
     """The horizon is the run's length; everything here is a share of it or a step within it."""
 
-    kind: Kind = "cosine"
-    warmup_steps: int | None = None  # None: a tenth of the run, at most 300 steps
+    kind: Kind = "linear"
+    warmup_steps: int | None = None  # None: a tenth of the run, with muon a thirtieth; at most 300 steps
     min_lr: float = 0.0
     decay_share: float = 0.2  # wsd: the share of the run that decays
     decay_shape: DecayShape = "linear"  # wsd: 1 - share, or sqrt: 1 - sqrt(share), of the decay that is over
@@ -113,7 +115,7 @@ class ScheduleConfig:
 @dataclass(frozen=True)
 class EvaluationConfig:
     every: int | None = None  # steps; None: about 30 evaluations a run
-    tokens: int | None = None  # None: the whole validation set
+    tokens: int | None = None  # None: as many as 1.5 % of the run allow; a number beyond the text: all of it
     diagnose: bool = True  # ask the causes too, and tell in one line when a verdict changes
 
 
