@@ -15,6 +15,7 @@ from talweg.errors import InputError
 from talweg.run import FACT_NAMES, Facts, LossKind, Reading, Run, Series
 
 NAME = "talweg"
+PLACES = ("planned_steps", "warmup_steps", "decay_start_step", "decay_end_step")  # what a record's plan may tell
 FEWEST_UPDATES = 3  # records with an update from which on a group that never moved is said to be still
 # column of Run <- field of a record, what a person calls it, kind
 COLUMNS: tuple[tuple[str, str, LossKind], ...] = (
@@ -129,9 +130,18 @@ def _facts(records: Sequence[dict[str, Any]], notes: list[str]) -> Facts:
             if changed := sorted(name for name in latest.conflicts if name not in facts.conflicts):
                 notes.append(f"since the start at step {record['step']:,} other values hold for {', '.join(changed)}")
             facts = latest
+        if isinstance(record.get("plan"), dict):
+            facts = _replanned(facts, record)
     resumed = tuple(step for step in starts if step)
     facts = Facts.stated("update_ratio in log.jsonl", unmoved_groups=_unmoved(records)).over(facts)
     return Facts.stated("starts in log.jsonl", resumed_at=resumed if starts else None).over(facts)
+
+
+def _replanned(facts: Facts, record: dict[str, Any]) -> Facts:
+    """A run in minutes tells at each evaluation how many steps the time makes by its pace: the last word holds."""
+    known = {name: int(value) for name in PLACES if (value := _number(record["plan"].get(name))) is not None}
+    open_ones = replace(facts, **dict.fromkeys(known))  # type: ignore[arg-type]  # None: not a contradiction
+    return Facts.stated(f"log.jsonl, step {record['step']:,}", **known).over(open_ones)
 
 
 def _unmoved(records: Sequence[dict[str, Any]]) -> tuple[str, ...] | None:

@@ -56,6 +56,7 @@ def _run(plan: Plan, training: Training, notes: tuple[str, ...]) -> Iterator[Rec
     with Log(path, training.log_bytes, _sinks(plan, training)) as log, Signals() as signals:
         try:
             stated = facts(plan, training.model, training.ranks.world)
+            stated |= clock.places(stated, training.clock, training.step, _seconds(training))
             peak = {"peak_flops": plan.peak.flops, "peak_source": plan.peak.source}
             yield log.write({"talweg": __version__, "step": training.step, "facts": stated, **peak})
             for note in notes:
@@ -227,6 +228,8 @@ def _evaluation(plan: Plan, training: Training) -> Record:
     if training.average is not None and training.average.updates:
         with swapped_in(training.model, training.average.weights):
             record["val_loss_average"] = evaluate(training.model, plan.val, training.ranks, precision).value
+    if planned := clock.places(facts(plan, training.model), training.clock, training.step, _seconds(training)):
+        record["plan"] = planned
     if training.ranks.first:
         documents = details.by_document(losses, plan.val.document, counted)
         details.save(plan.folder / "evaluations" / f"step_{training.step:08}.npz", documents)
