@@ -32,6 +32,8 @@ from talweg.train.start import Plan, begin, facts
 from talweg.train.stopping import Signals, not_finite
 from talweg.train.update import Gradients, Training, Update, accumulate, apply
 
+LOST = 1.0  # nats above ln V, the loss of equal guesses. Our choice: fresh weights of every kind here lie within 0.1
+
 
 def train(config: Config) -> Iterator[Record]:
     """Train, or go on from the run folder's newest checkpoint; yields each record as it is logged.
@@ -119,8 +121,14 @@ def _due(step: int, every: int | None, last: bool) -> bool:
 
 
 def _save_is_due(plan: Plan, training: Training, last: bool) -> bool:
-    """At the steps that the configuration names; where it names none, at evaluations as long as that costs little."""
+    """At the steps that the configuration names; where it names none, at evaluations as long as that costs little.
+
+    Weights that are far worse than guessing are nothing to go back to, unless the person wants to go on regardless.
+    """
     if not _due(training.step, plan.config.checkpoint.every, last):
+        return False
+    worst = math.log(plan.config.model.vocabulary_size or 1) + LOST
+    if plan.config.run.on_divergence != "continue" and training.step and not last and training.val_loss > worst:
         return False
     if last or "checkpoint.every" not in plan.resolved.reasons:
         return True

@@ -101,7 +101,7 @@ def resolve(
     if config.batch.micro_batch is None:
         fill("batch.micro_batch", *_micro_batch(config, machine, fits, ranks))
     evaluated = min(config.evaluation.tokens or manifest.val.tokens, manifest.val.tokens)
-    fill("evaluation.tokens", evaluated, "the whole validation set")
+    fill("evaluation.tokens", evaluated, "the whole validation set, and as much of the training text")
     steps, reason = horizon.steps(config, manifest, evaluated, seconds_per_step, earlier or {})
     fill("run.steps", steps, reason)
     fill("optimizer.peak_lr", *horizon.peak_rate(config))
