@@ -29,7 +29,7 @@ def test_rate_and_time_left_of_training(clock: list[float], capsys: pytest.Captu
             training.update({"step": step, "loss": 5.0, "lr": 1e-3, "memory_bytes": 3 * 2**29, **speed})
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
-    assert "step       0 of 100  loss 5.0000  lr 1.00e-03  2,000 tokens/s  MFU 30%  1.5 GiB" == lines[0]
+    assert lines[0] == "step       0 of 100  loss 5.0000  lr 1.00e-03  2,000 tokens/s  MFU 30%  1.5 GiB"
     assert lines[2].endswith("  2,010 tokens/s  MFU 30%  1.5 GiB  0:30 left")  # 60 steps are left
 
 
@@ -62,3 +62,23 @@ def test_stages(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     assert "40%" in lines[4]
     assert "1:00 left" in lines[4]
     assert lines[-1] == "counting"
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (80, "step      50 of 100  loss 5.0000  lr 1.00e-03  2,000 tokens/s  MFU 30%  1.5 GiB"),
+        (70, "step      50 of 100  loss 5.0000  lr 1.00e-03  2,000 tokens/s  MFU 30%"),
+        (60, "step      50 of 100  loss 5.0000  2,000 tokens/s  MFU 30%"),
+        (20, "step      50 of 100  loss 5.0000"),
+    ],
+)
+def test_a_narrow_terminal_shows_what_matters_most(
+    width: int, shown: str, clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress.Training() as training:
+        training.line.width = lambda: width
+        training.update({"facts": {"planned_steps": 100}, "step": 0})
+        record = {"step": 50, "loss": 5.0, "lr": 1e-3, "memory_bytes": 3 * 2**29, "tokens_per_second": 2e3, "mfu": 0.3}
+        training.update(record)
+    assert capsys.readouterr().err == shown + "\n"

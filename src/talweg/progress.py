@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -23,13 +23,16 @@ class _Line:
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
+        self.width: Callable[[], float] = lambda: math.inf  # of a line that is written over
         self._written = -math.inf
         self._live: Any = None
         if self._terminal:
             from rich.console import Console
             from rich.status import Status
 
-            self._live = Status("", console=Console(stderr=True), spinner="dots")
+            console = Console(stderr=True)
+            self._live = Status("", console=console, spinner="dots")
+            self.width = lambda: console.width - 2  # beside the spinner
             self._live.start()
 
     def write(self, text: str, *, important: bool = False) -> None:
@@ -131,6 +134,9 @@ class Training(_Shown):
         first_step, began = self._first
         if self._total and step > first_step and now > began:
             parts.append(f"{clock((now - began) * (self._total - step) / (step - first_step))} left")
+        for dropped in ("GiB", "lr", "MFU", "tokens/s"):  # the least missed first, where the terminal is narrow
+            if len("  ".join(parts)) > self.line.width():
+                parts = [part for part in parts if dropped not in part]
         return "  ".join(parts)
 
 

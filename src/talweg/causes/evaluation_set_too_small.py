@@ -46,7 +46,7 @@ def examine(run: Run) -> Finding:
     if off <= TOO_UNCERTAIN:
         return Finding("absent", because)
     if whole and (read := _evaluated(run)) < WHOLE * tokens:
-        because = f"evaluations read {read:,.0f} of the file's {tokens:,.0f} tokens: their level is uncertain by {off:.3f} nats"
+        because = f"evaluations read {read:,.0f} of the file's {tokens:,.0f} tokens: uncertain by {off:.3f} nats"
         everything = Remedy("whole_val", "evaluate all of it", {"evaluation.tokens": None}, None, 0.0)
         return Finding("present", because, nats=Estimate(0.0, 0.0, 0.0), remedies=(everything,))
     wanted = int(tokens * (off / (TOO_UNCERTAIN / 2)) ** 2)
