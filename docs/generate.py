@@ -82,6 +82,9 @@ def commands() -> str:
 
 
 def _choices(annotation: object) -> str:
+    for kind in typing.get_args(annotation):  # Literal[...] | None
+        if typing.get_origin(kind) is typing.Literal:
+            return _choices(kind)
     if typing.get_origin(annotation) is typing.Literal:
         return ": " + ", ".join(f"`{choice}`" for choice in typing.get_args(annotation))
     return ""
@@ -95,14 +98,16 @@ def configuration() -> str:
         "# Configuration",
         NOTICE.format(source="src/talweg/train/config.py"),
         "A run is described by one TOML file. Every key is also an option of `talweg train`: `[optimizer]` `peak_lr` "
-        "is `--optimizer.peak_lr`. A key that is left out has its default; `None` means that it is worked out, and "
-        "`config.resolved.toml` in the run folder says what came of it and why.",
+        "is `--optimizer.peak_lr`. A key that is left out has its default; `auto` means that it is worked out, and "
+        "`config.resolved.toml` in the run folder says what came of it and why. "
+        "[Training](training.md) tells how it goes together.",
     ]
     for name, section in SECTIONS.items():
         said = _comments(section)
         rows = ["| key | type | default | |", "|---|---|---|---|"]
         rows += [
-            f"| `{name}.{key.name}` | {_type(key.type)} | `{_toml(key.default)}` | {said.get(key.name, '')} |"
+            f"| `{name}.{key.name}` | {_type(key.type)} | {_toml(key.default, said.get(key.name, ''))} "
+            f"| {said.get(key.name, '')} |"
             for key in fields(section)
         ]
         parts += [f"## [{name}]", inspect.getdoc(section) or "", "\n".join(rows)]
@@ -110,8 +115,10 @@ def configuration() -> str:
 
 
 def _comments(kind: type) -> dict[str, str]:
-    """What the comment behind each field says, by the field's name."""
-    return dict(re.findall(r"^    (\w+): [^#\n]*#\s*(.*)$", inspect.getsource(kind), re.M))
+    """What the comment behind each field says, or the one on the line above, by the field's name."""
+    source = inspect.getsource(kind)
+    above = {name: said for said, name in re.findall(r"^    # (.*)\n    (\w+): ", source, re.M)}
+    return above | dict(re.findall(r"^    (\w+): [^#\n]*#\s*(.*)$", source, re.M))
 
 
 def _type(annotation: object) -> str:
@@ -123,10 +130,11 @@ def _type(annotation: object) -> str:
     return ", ".join(_type(kind) for kind in kinds)
 
 
-def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
+def _toml(value: object, said: str) -> str:
+    """The default as it is written in a file; nothing where it is left out and nothing is worked out either."""
+    if value is None:
+        return "`auto`" if "auto: " in said else ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def formats() -> str:

@@ -79,6 +79,9 @@ def metavar(parameter: inspect.Parameter) -> str | None:
         word = parameter.name.upper()
         return f"[{word}]" if parameter.default is None else f"{word}..." if _is_many(parameter) else word
     types = [kind for kind in get_args(_kind(parameter)) if kind is not type(None)]
+    choices = [choice for kind in types for choice in get_args(kind) if isinstance(choice, str)]
+    if choices and parameter.default is None:
+        return "{" + ",".join(choices) + "}"  # without the None that stands for "not given"
     return {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}.get(types[0] if types else parameter.annotation)
 
 

@@ -3,10 +3,11 @@
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
+SMOOTH = 0.9  # of the speed shown, the share that earlier steps have
 PLAIN_INTERVAL = 10.0  # seconds between two lines when stderr is a file or a pipe
 
 
@@ -22,13 +23,16 @@ class _Line:
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
+        self.width: Callable[[], float] = lambda: math.inf  # of a line that is written over
         self._written = -math.inf
         self._live: Any = None
         if self._terminal:
             from rich.console import Console
             from rich.status import Status
 
-            self._live = Status("", console=Console(stderr=True), spinner="dots")
+            console = Console(stderr=True)
+            self._live = Status("", console=console, spinner="dots")
+            self.width = lambda: console.width - 2  # beside the spinner
             self._live.start()
 
     def write(self, text: str, *, important: bool = False) -> None:
@@ -92,12 +96,13 @@ class Stages(_Shown):
 
 
 class Training(_Shown):
-    """The records of a training run: loss, learning rate, tokens a second, time left."""
+    """The records of a training run: loss, learning rate, speed of the steps, memory, time left of everything."""
 
     def __init__(self) -> None:
         super().__init__()
         self._total: float | None = None
-        self._first: tuple[float, float, float] | None = None  # step, tokens, time of the first update seen
+        self._first: tuple[float, float] | None = None  # step and time of the first update seen
+        self._speed: dict[str, float] = {}  # moving averages of what single steps log
 
     def update(self, record: Mapping[str, Any]) -> None:
         """One record of the log (see the run folder's log.jsonl for its keys)."""
@@ -106,23 +111,33 @@ class Training(_Shown):
         elif "note" in record:
             self.line.keep(str(record["note"]))
         elif "val_loss" in record:
+            self._total = record.get("plan", {}).get("planned_steps", self._total)
             self.line.keep(f"step {record['step']:>7,}  val {_number(record['val_loss'])}{_bits(record)}")
         elif "loss" in record:
+            for name in ("tokens_per_second", "mfu"):
+                if isinstance(now := record.get(name), float | int):
+                    self._speed[name] = now + SMOOTH * (self._speed.get(name, now) - now)
             self.line.write(self._moving(record))
 
     def _moving(self, record: Mapping[str, Any]) -> str:
-        now, step, tokens = time.monotonic(), float(record["step"]), float(record.get("tokens", 0.0))
+        now, step = time.monotonic(), float(record["step"])
         total = f" of {self._total:,}" if self._total else ""
-        text = f"step {record['step']:>7,}{total}  loss {_number(record['loss'])}  lr {_number(record['lr'], '.2e')}"
-        if self._first is None:
-            self._first = (step, tokens, now)
-            return text
-        first_step, first_tokens, began = self._first
-        if step > first_step and now > began:
-            text += f"  {(tokens - first_tokens) / (now - began):,.0f} tokens/s"
-            if self._total:
-                text += f"  {clock((now - began) * (self._total - step) / (step - first_step))} left"
-        return text
+        parts = [f"step {record['step']:>7,}{total}", f"loss {_number(record['loss'])}"]
+        parts.append(f"lr {_number(record['lr'], '.2e')}")
+        if "tokens_per_second" in self._speed:
+            parts.append(f"{self._speed['tokens_per_second']:,.0f} tokens/s")
+        if "mfu" in self._speed:
+            parts.append(f"MFU {self._speed['mfu']:.0%}")
+        if memory := record.get("memory_bytes"):
+            parts.append(f"{memory / 2**30:.1f} GiB")
+        self._first = self._first or (step, now)
+        first_step, began = self._first
+        if self._total and step > first_step and now > began:
+            parts.append(f"{clock((now - began) * (self._total - step) / (step - first_step))} left")
+        for dropped in ("GiB", "lr", "MFU", "tokens/s"):  # the least missed first, where the terminal is narrow
+            if len("  ".join(parts)) > self.line.width():
+                parts = [part for part in parts if dropped not in part]
+        return "  ".join(parts)
 
 
 def _number(value: object, form: str = ".4f") -> str:

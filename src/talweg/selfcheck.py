@@ -58,7 +58,7 @@ class SelfCheck:
             return Judgement()
         records, fatal = [], ""
         for cause in diagnosis.causes:
-            verdict = _verdict(cause.finding)
+            verdict = "absent" if _mends_itself(cause.finding) else cause.finding.verdict
             before = self.told.get(cause.name, "unknown")
             if self._confirmed(cause.name, verdict, before):
                 self.told[cause.name] = verdict
@@ -91,14 +91,15 @@ class SelfCheck:
             return None
 
 
-def _verdict(finding: Any) -> str:
-    """What the plan itself will mend is nothing to tell of a run that is on its way."""
-    return "absent" if any(remedy.name == "wait" for remedy in finding.remedies) else str(finding.verdict)
+def _mends_itself(finding: Any) -> bool:
+    """Whether the plan brings the remedy anyway, such as a decay that is still to come: no news."""
+    return bool(finding.remedies) and all(remedy.name == "wait" for remedy in finding.remedies)
 
 
 def _record(step: int, name: str, verdict: str, before: str, finding: Any) -> dict[str, Any]:
     cost = finding.nats
-    words = f" ({cost.value:.2f} nats, {cost.low:.2f}-{cost.high:.2f})" if cost is not None else ""
+    told = cost is not None and cost.high >= 0.005
+    words = f" ({cost.value:.2f} nats, {cost.low:.2f} to {cost.high:.2f})" if told else ""
     if verdict == "present":
         note = f"step {step:,}: {name} is present{words}: {finding.because}"
     else:

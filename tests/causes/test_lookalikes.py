@@ -471,3 +471,33 @@ def test_a_rate_within_the_law_is_not_cleared_of_a_run_in_trouble() -> None:
     assert trouble.verdict == "unknown"
     assert "above what the laws expect" in trouble.because
     assert trouble.would_narrow_nats is not None
+
+
+def test_a_run_too_short_for_pairs_of_tokens_does_not_ignore_its_context() -> None:
+    """60 steps of 256 tokens and 2,048 kinds of token: flat at single frequencies, and sound."""
+    stuck = example("context_ignored")
+    steps = float(stuck.last_step or 0)
+    seen = {n: stated(stuck, tokens_per_step=n * 50_257 / steps, vocabulary_size=50_257) for n in (7.6, 99.0, 101.0)}
+    assert examine("context_ignored", seen[7.6]).verdict == "unknown"
+    assert "8 tokens for each of the vocabulary are too few" in examine("context_ignored", seen[7.6]).because
+    assert [examine("context_ignored", seen[n]).verdict for n in (99.0, 101.0)] == ["unknown", "present"]
+
+
+def test_schedule_free_has_no_decay_to_make_up() -> None:
+    run = example("learning_rate_not_decayed")
+    assert examine("learning_rate_not_decayed", run).verdict == "present"
+    found = examine("learning_rate_not_decayed", stated(run, optimizer="schedule_free"))
+    assert found.verdict == "absent"
+    assert "an average" in found.because
+
+
+def test_a_part_of_a_validation_file_that_is_too_small_has_the_rest_to_read() -> None:
+    run = healthy(rng(), val_tokens=112_000.0, eval_windows=32, context=256, eval_is_fixed=True)
+    steps = run.val_loss.step
+    run = replace(run, val_standard_error=Series.of(steps, np.full(len(steps), 0.05)))
+    found = examine("evaluation_set_too_small", run)
+    assert found.verdict == "present"
+    assert found.because == "evaluations read 8,192 of the file's 112,000 tokens: uncertain by 0.050 nats"
+    assert [remedy.config for remedy in found.remedies] == [{"evaluation.tokens": None}]
+    whole = examine("evaluation_set_too_small", stated(run, eval_windows=437))
+    assert whole.because.startswith("the validation file holds 0.112 M tokens")

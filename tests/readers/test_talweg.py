@@ -142,3 +142,13 @@ def test_a_start_after_step_0_is_a_resume(tmp_path: Path) -> None:
     again = [{"talweg": "0.1.0", "step": 3, "facts": {**FACTS, "ranks": 2}}, {"step": 3, "loss": 8.0}]
     facts = read(log(tmp_path, [*RECORDS, *again])).facts
     assert (facts.resumed_at, facts.ranks) == ((3,), 2)
+
+
+def test_the_last_word_on_the_length_of_a_run_in_minutes_holds(tmp_path: Path) -> None:
+    plans = ({"planned_steps": 60, "warmup_steps": 6}, {"planned_steps": 3, "warmup_steps": 1})
+    told = [{**RECORDS[1], "plan": plans[0]}, {**RECORDS[5], "plan": plans[1]}]
+    run = read(log(tmp_path, [RECORDS[0], told[0], *RECORDS[2:5], told[1]]))
+    assert (run.facts.planned_steps, run.facts.warmup_steps, run.facts.layers) == (3, 1, 4)
+    assert run.facts.sources["planned_steps"] == "log.jsonl, step 3"
+    assert not run.facts.conflicts  # a guess that became a better one is no contradiction
+    assert run.facts.resumed_at == ()

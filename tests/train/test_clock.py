@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from talweg.schedule import Schedule
-from talweg.train.clock import Clock, is_over, position, rate_at
+from talweg.train.clock import Clock, is_over, places, position, rate_at
 
 STEPS = 100  # planned
 SCHEDULES = [
@@ -77,3 +77,13 @@ def test_the_sessions_add_up_without_the_pause(monkeypatch: pytest.MonkeyPatch) 
     now[0] += 100.0
     assert second.seconds() == 300.0
     assert second.share(second.seconds()) == 0.5
+
+
+def test_the_plan_in_steps_follows_the_pace() -> None:
+    facts = {"planned_steps": 100, "warmup_steps": 10, "decay_start_step": 80, "decay_end_step": 100, "width": 8}
+    clock = Clock(600.0)
+    half = {"planned_steps": 50, "warmup_steps": 5, "decay_start_step": 40, "decay_end_step": 50}
+    assert places(facts, clock, 10, 120.0) == half  # a fifth of the time made 10 steps
+    assert places(facts, clock, 47, 600.0)["planned_steps"] == 47  # over
+    assert places(facts, clock, 0, 3.0) == {}  # nothing to go by
+    assert places(facts, Clock(None), 10, 120.0) == {}

@@ -216,3 +216,9 @@ def test_reading_a_configuration_needs_no_torch() -> None:
 
 def test_building_from_dotted_keys() -> None:
     assert build({"run.steps": 5, "model.width": 64}).model.width == 64
+
+
+def test_schedule_free_has_a_constant_rate_where_nothing_else_is_given(tmp_path: Path) -> None:
+    config = load(written(tmp_path, "[run]\nsteps = 5\n[optimizer]\nname = 'schedule_free'"))
+    assert config.schedule.kind == "constant"
+    assert load(written(tmp_path, "[run]\nsteps = 5")).schedule.kind == "cosine"

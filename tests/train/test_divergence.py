@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from talweg import selfcheck
+from talweg.estimate import Estimate
 from talweg.finding import Finding, Remedy
 from talweg.train import checkpoint as checkpoints
 from talweg.train import divergence, loop, update
@@ -58,12 +59,33 @@ def test_rollback_goes_back_leaves_out_the_text_since_and_halves_the_rate(
     assert (state["rollbacks"], state["rate_factor"], state["step"], state["cursor"]) == (1, 0.5, 12, 15 * 8)
 
 
+def test_weights_worse_than_guessing_are_not_saved_to_go_back_to(
+    configured: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = loop.mean_loss
+
+    def lost(*arguments: Any) -> Any:
+        found = real(*arguments)
+        return replace(found, value=found.value + loop.LOST + 0.5)
+
+    monkeypatch.setattr(loop, "mean_loss", lost)
+    steps = lambda config: sorted(p.name for p in (config.run.out / config.run.name / "checkpoints").glob("step_*"))  # noqa: E731
+    config = configured(run__name="a", run__steps=9, evaluation__every=4, checkpoint__every=4)
+    list(train(config))
+    assert steps(config) == ["step_00000000", "step_00000009"]  # the first and the last always
+    regardless = configured(
+        run__name="b", run__steps=9, evaluation__every=4, checkpoint__every=4, run__on_divergence="continue"
+    )
+    list(train(regardless))
+    assert steps(regardless) == ["step_00000008", "step_00000009"]
+
+
 def test_rollback_gives_up_when_the_trouble_comes_back(configured: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     poisoned(monkeypatch, lambda cursor: cursor >= 6 * 8)
     records = list(train(configured(run__name="a", run__on_divergence="rollback")))
     notes = [r["note"] for r in records if "back from step" in r.get("note", "")]
     assert len(notes) == divergence.MOST_ROLLBACKS
-    assert records[-1]["note"].endswith("after 3 rollbacks")
+    assert records[-1]["note"].endswith("after 3 rollbacks; lower optimizer.peak_lr")
     assert records[-1]["stopped"] is True
 
 
@@ -242,14 +264,6 @@ def test_a_batch_that_no_loss_scale_saves_leaves_the_scale_as_a_run_begins_with_
     assert records[bad + 1]["skipped_steps"] >= records[bad]["skipped_steps"] > 20
 
 
-def test_what_the_plan_will_mend_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check = selfcheck.SelfCheck(tmp_path / "log.jsonl")
-    wait = Remedy("wait", "wait: 100 steps", {})
-    cause = type("Cause", (), {"name": "learning_rate_not_decayed", "finding": Finding("present", "", None, (wait,))})
-    monkeypatch.setattr(check, "_diagnose", lambda: type("Diagnosis", (), {"causes": (cause,)}))
-    assert [check.judge(step).records for step in range(3)] == [(), (), ()]
-
-
 def test_ranks_that_run_out_of_memory_say_what_to_give(configured: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, training, _ = begin(configured(run__name="a", batch__micro_batch=4))
     training.ranks = Ranks(1, 2)
@@ -260,3 +274,17 @@ def test_ranks_that_run_out_of_memory_say_what_to_give(configured: Make, monkeyp
     monkeypatch.setattr(loop, "accumulate", full)
     with pytest.raises(OfThisRankError, match=r"rank 1: out of memory with batch.micro_batch = 4; give .* = 2: "):
         loop._gradients(plan, training)
+
+
+def test_what_the_plan_mends_by_itself_is_no_news(tmp_path: Path) -> None:
+    def judged(*remedies: str) -> list[Any]:
+        changes = tuple(Remedy(name, "wait: 20 steps", {}) for name in remedies)
+        finding = Finding("present", "the rate stands high", nats=Estimate(0.2, 0.1, 0.3), remedies=changes)
+        cause = type("Cause", (), {"name": "learning_rate_not_decayed", "finding": finding})
+        check = selfcheck.SelfCheck(tmp_path / "log.jsonl")
+        check._diagnose = lambda: type("Diagnosis", (), {"causes": (cause,)})  # type: ignore[method-assign]
+        return [record["note"] for step in range(3) for record in check.judge(step).records]
+
+    assert judged("wait") == []
+    told = "step 1: learning_rate_not_decayed is present (0.20 nats, 0.10 to 0.30): the rate stands high"
+    assert judged("wait", "decay_to_zero") == judged("decay_now") == [told]

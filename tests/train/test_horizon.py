@@ -29,13 +29,13 @@ def test_the_batch_of_a_run_in_tokens(resolved: Callable[..., Resolved]) -> None
     assert found.config.tokens_per_step == round(batch.optimum(2e6).value / 32) * 32 == 2304
     assert found.steps == int(2e6 // 2304)
     reason = found.reasons["batch.tokens_per_step"]
-    assert reason == "the law .58 D^.571 says 2,298 for 2,000,000 tokens, known to a factor 4"
+    assert reason == "the law 0.58 D^0.571 says 2,298 for a run of 2,000,000 tokens, known to a factor 4"
 
 
 def test_the_batch_of_a_run_in_steps(resolved: Callable[..., Resolved]) -> None:
     found = resolved(run__steps=1000)
     assert found.config.tokens_per_step == round(batch.optimum_of_steps(1000).value / 32) * 32
-    assert "for 1,000 steps" in found.reasons["batch.tokens_per_step"]
+    assert "for a run of 1,000 steps, known to a factor 4" in found.reasons["batch.tokens_per_step"]
 
 
 def test_the_batch_of_a_run_in_epochs(resolved: Callable[..., Resolved], data: Path) -> None:
@@ -119,3 +119,13 @@ def test_an_open_warm_up_leaves_room_for_the_decay(
 ) -> None:
     found = resolved(run__steps=100, schedule__kind="wsd", schedule__decay_share=share)
     assert found.config.schedule.warmup_steps == warmup
+
+
+def test_the_reasons_name_what_bounds_a_value(resolved: Callable[..., Resolved]) -> None:
+    """A run of 10 steps, whose evaluations outweigh it, gets one sequence a step and few evaluations; both are said."""
+    found = resolved(run__steps=10, evaluation__every=None).reasons
+    assert found["batch.tokens_per_step"].endswith("; one sequence is the least")
+    assert "12 evaluations a run, the fewest that show a trend; they take" in found["evaluation.every"]
+    assert "times the arithmetic of the steps: evaluation.tokens lowers it" in found["evaluation.every"]
+    short = resolved(run__steps=None, run__tokens=5_000).reasons["batch.tokens_per_step"]
+    assert short.endswith("; less here, to leave 100 steps")

@@ -156,12 +156,10 @@ def test_a_run_given_in_minutes_ends_on_time_with_its_rate_near_zero(
     rates = [r["lr"] for r in log(config) if "lr" in r]
     assert len(rates) == 30
     assert rates[-1] < 0.05 * max(rates)
-    assert records[-1] == {
-        "step": 30,
-        "facts": {"planned_steps": 30, "warmup_steps": 3, "decay_end_step": 30},
-        "complete": True,
-    }
-    assert talweg.read(config.run.out / "a").facts.planned_steps == 30
+    assert records[-1]["step"] == 30
+    assert records[-1]["plan"] == {"planned_steps": 30, "warmup_steps": 3, "decay_end_step": 30}
+    (started,) = [r["facts"]["planned_steps"] for r in records if "facts" in r]
+    assert started == 30  # 10 steps took a third of the time, whatever was measured at the start
     assert (config.run.out / "a" / "checkpoints" / "step_00000030").is_dir()
     (again,) = train(config)
     assert "complete at step 30" in again["note"]

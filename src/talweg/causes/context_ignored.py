@@ -29,6 +29,9 @@ NEEDS = ("val_loss", "unigram_nats")
 BAND = 0.1  # of u, either way. Our choice: none of 200 runs that only fall through H1 is called (notes/calibration.md)
 MIN_POINTS = 12  # our choice
 TAIL_SHARE = 0.5  # of the steps: how long it must have stood there
+FEWEST_A_TOKEN = (
+    100  # tokens seen for each of the vocabulary. Our choice: a sound run of 40 was 41 % of the way, of 7 9 %
+)
 STILL_FALLING = 0.1  # of H1 - H2: a tail that falls by more than this over its length only passes through
 
 
@@ -64,11 +67,22 @@ def examine(run: Run) -> Finding:
     fall = 0.0 if slope is None else -slope.slope * (tail.step[-1] - tail.step[0])
     if slope is None or abs(fall) > STILL_FALLING * step or tail.value[0] > h1.high + 2 * BAND * step:
         return missing("val_loss", because=f"{stands}, and still moving ({-fall:+.2f} over the last half): wait")
+    if (seen := _seen(run)) is not None and seen < FEWEST_A_TOKEN:
+        because = f"{stands}; {seen:,.0f} tokens for each of the vocabulary are too few to learn what follows what"
+        return missing("val_loss", because=because)
     if run.facts.unigram_nats is None and not _far_from_expected(run, h2):
         because = f"{stands}; that entropy is a range for this vocabulary: give --data"
         return missing("unigram_nats", because=because, would_narrow_nats=_cost(run, now.value, h2).value)
     cost = _cost(run, now.value, h2)
     return Finding("present", f"{stands}, and it does not move", nats=cost, remedies=_remedies(run, cost))
+
+
+def _seen(run: Run) -> float | None:
+    """Training tokens so far for each token of the vocabulary; None where the batch or the vocabulary is not known."""
+    f = run.facts
+    if f.tokens_per_step is None or not f.vocabulary_size or run.last_step is None:
+        return None
+    return run.last_step * f.tokens_per_step / f.vocabulary_size
 
 
 def _entropies(run: Run) -> tuple[Estimate | None, Estimate | None]:

@@ -11,9 +11,11 @@ for a run whose plan stays high: the decay takes the last fifth of the same step
 g (1 - D) to give, most of it by waiting.
 
 Refuted by: a branch from the last checkpoint whose rate goes to 0 over a fifth of the steps done gains nothing.
+Schedule-free AdamW evaluates an average of the weights, which stands for the decay, and is left alone.
+
 Known problems: g is a prior as long as no decay is in the log. A schedule that re-warms is read by its last stretch.
 References: Tissue et al. 2024, arXiv 2408.11029; Luo et al. 2025, arXiv 2503.12811; Wen et al. 2024, arXiv 2410.05192;
-Hägele et al. 2024, arXiv 2405.18392 (a short decay is enough).
+Hägele et al. 2024, arXiv 2405.18392 (a short decay is enough); Defazio et al. 2024, arXiv 2405.15682 (schedule-free).
 """
 
 import math
@@ -46,6 +48,8 @@ def examine(run: Run) -> Finding:
         return missing("val_loss", because="needs a loss curve long enough to fit: eight evaluations after the warm-up")
     if evidence.still_warming(run):
         return missing("val_loss", because="the learning rate is still rising: too early to tell")
+    if run.facts.optimizer == "schedule_free":
+        return Finding("absent", "the weights that are evaluated are an average, which stands for a decay")
     if (frequencies := evidence.at_frequencies(run)) is not None:
         return missing("val_loss", because=f"{frequencies}: something else comes first")
     if (planned := _taken_back(run)) is not None:

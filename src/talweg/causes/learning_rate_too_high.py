@@ -46,7 +46,9 @@ def examine(run: Run) -> Finding:
         return missing("optimizer", because=f"no law for the learning rate of {f.optimizer} is known here")
     best = law.optimum(f.parameters, end * f.tokens_per_step)
     ratio = peak / best.value
-    config = f"the peak {peak:.3g} is {ratio:.2g} times the law's {best.value:.2g} ({best.low:.1g} to {best.high:.1g})"
+    config = (
+        f"the peak {peak:.3g} is {_times(ratio)} times the law's {best.value:.2g} ({best.low:.1g} to {best.high:.1g})"
+    )
     if ratio <= TOO_HIGH:
         return _within_the_law(run, config, ratio, early)
     above = _above_expected(run)
@@ -100,6 +102,10 @@ def _rise_in_warmup(run: Run) -> float | None:
     smooth = np.median(windows, axis=1)
     rise = float((smooth - np.minimum.accumulate(smooth)).max())
     return rise if rise > EARLY_RISE else None
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
 
 
 def example(rng: np.random.Generator) -> Run:

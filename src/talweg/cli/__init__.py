@@ -50,8 +50,7 @@ def train(
 
     Args:
         config: the TOML file
-        on_divergence: what to do when the run is lost: stop with the diagnosis (the default), go back to the last good
-            checkpoint at half the learning rate without the text since, or continue
+        on_divergence: if the run is lost: stop (the default), go back to a good checkpoint at half the rate, or go on
     """
     # Read when torch is imported. Threads that wait by spinning steal the time of those that work: on two busy cores
     # a model of 1 M parameters made 20,700 tokens a second with this, 13,900 without (1 thread: 18,800).

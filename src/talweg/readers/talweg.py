@@ -15,6 +15,7 @@ from talweg.errors import InputError
 from talweg.run import FACT_NAMES, Facts, LossKind, Reading, Run, Series
 
 NAME = "talweg"
+PLACES = ("planned_steps", "warmup_steps", "decay_start_step", "decay_end_step")  # what a record's plan may tell
 FEWEST_UPDATES = 3  # records with an update from which on a group that never moved is said to be still
 # column of Run <- field of a record, what a person calls it, kind
 COLUMNS: tuple[tuple[str, str, LossKind], ...] = (
@@ -116,25 +117,31 @@ def _series(records: Iterable[dict[str, Any]], field: str, kind: LossKind, notes
 def _facts(records: Sequence[dict[str, Any]], notes: list[str]) -> Facts:
     """The facts of the last start, completed by those of the starts before it; a start after step 0 is a resume."""
     facts = Facts()
-    stating = [record for record in records if isinstance(record.get("facts"), dict)]
-    starts = [_number(record["step"]) for record in stating if not record.get("complete")]
-    for record in stating:
-        known = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in record["facts"].items()
-            if name in FACT_NAMES
-        }
-        if record.get("complete"):  # of a run given in minutes: what was a guess at its start is no contradiction
-            latest = Facts.stated(f"log.jsonl, end at step {record['step']:,}", **known).over(facts)
-            facts = replace(latest, conflicts=facts.conflicts)
-            continue
-        latest = Facts.stated(f"log.jsonl, start at step {record['step']:,}", **known).over(facts)
-        if changed := sorted(name for name in latest.conflicts if name not in facts.conflicts):
-            notes.append(f"since the start at step {record['step']:,} other values hold for {', '.join(changed)}")
-        facts = latest
+    starts = [_number(record["step"]) for record in records if isinstance(record.get("facts"), dict)]
+    for record in records:
+        stated = record.get("facts")
+        if isinstance(stated, dict):
+            known = {
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in stated.items()
+                if name in FACT_NAMES
+            }
+            latest = Facts.stated(f"log.jsonl, start at step {record['step']:,}", **known).over(facts)
+            if changed := sorted(name for name in latest.conflicts if name not in facts.conflicts):
+                notes.append(f"since the start at step {record['step']:,} other values hold for {', '.join(changed)}")
+            facts = latest
+        if isinstance(record.get("plan"), dict):
+            facts = _replanned(facts, record)
     resumed = tuple(step for step in starts if step)
     facts = Facts.stated("update_ratio in log.jsonl", unmoved_groups=_unmoved(records)).over(facts)
     return Facts.stated("starts in log.jsonl", resumed_at=resumed if starts else None).over(facts)
+
+
+def _replanned(facts: Facts, record: dict[str, Any]) -> Facts:
+    """A run in minutes tells at each evaluation how many steps the time makes by its pace: the last word holds."""
+    known = {name: int(value) for name in PLACES if (value := _number(record["plan"].get(name))) is not None}
+    open_ones = replace(facts, **dict.fromkeys(known))  # type: ignore[arg-type]  # None: not a contradiction
+    return Facts.stated(f"log.jsonl, step {record['step']:,}", **known).over(open_ones)
 
 
 def _unmoved(records: Sequence[dict[str, Any]]) -> tuple[str, ...] | None:

@@ -252,7 +252,9 @@ def _remedy(remedy: Remedy) -> RemedyView:
         change=plain(remedy.change),
         gain=_gain(gain),
         price=_price(remedy),
-        settings=tuple(f"{plain(key)} = {plain(str(value))}" for key, value in remedy.config.items()),
+        settings=tuple(
+            f"{plain(key)} = {'auto' if value is None else plain(str(value))}" for key, value in remedy.config.items()
+        ),
         estimate=gain,
     )
 

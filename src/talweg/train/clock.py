@@ -4,9 +4,12 @@ Imports no torch. A run of so many steps or tokens has its schedule by steps, an
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from talweg.schedule import Schedule
+
+PLACES = ("planned_steps", "warmup_steps", "decay_start_step", "decay_end_step")  # facts that are steps of the plan
 
 
 @dataclass(eq=False)
@@ -50,3 +53,15 @@ def rate_at(schedule: Schedule, clock: Clock, step: int, planned_steps: int, sec
 def is_over(clock: Clock, step: int, planned_steps: int, seconds: float) -> bool:
     """Whether the run has had its last update: by time where it was given in minutes, else by steps."""
     return position(clock, step, planned_steps, seconds) >= planned_steps
+
+
+def places(facts: Mapping[str, object], clock: Clock, step: int, seconds: float) -> dict[str, int]:
+    """The steps of the plan, as the pace so far makes them; {} where the length is not in minutes.
+
+    A run whose steps take twice as long as the plan was made with comes to half as many, and its decay ends there.
+    """
+    if clock.planned is None or step == 0 or seconds <= 0:
+        return {}
+    known = {name: value for name in PLACES if isinstance(value := facts.get(name), int)}
+    total = max(round(step / clock.share(seconds)), step)
+    return {name: round(value * total / known["planned_steps"]) for name, value in known.items()}

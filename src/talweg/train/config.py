@@ -25,19 +25,20 @@ class RunConfig:
 
     name: str = "run"
     out: Path = Path("runs")  # the run folder is out/name
-    seed: int = 1337
+    seed: int = 1337  # of the first weights, the order of the text, dropout
     steps: int | None = None  # optimizer updates
     tokens: float | None = None  # rounded down to whole steps
     epochs: float | None = None  # passes over the training tokens
     minutes: float | None = None  # wall time; the steps are set by a measurement at the start
-    on_divergence: Literal["stop", "rollback", "continue"] = "stop"  # also where a number is not finite
+    # when the run is lost, or a number is not finite; rollback: to a good checkpoint, at half the rate, past that text
+    on_divergence: Literal["stop", "rollback", "continue"] = "stop"
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """The folder that `talweg prepare` wrote."""
 
-    path: Path | None = None
+    path: Path | None = None  # always needed
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class ModelConfig:
     heads: int = 4
     width: int = 128
     context: int = 256  # tokens
-    vocabulary_size: int | None = None  # None: from the data manifest, rounded up to a multiple of 64
+    vocabulary_size: int | None = None  # auto: from the data manifest, rounded up to a multiple of 64
     norm: Norm = "rmsnorm"
     positions: Positions = "rope"
     activation: Activation = "relu2"  # gelu is the exact one, gelu_tanh the approximation that GPT-2 was trained with
@@ -60,10 +61,10 @@ class ModelConfig:
     bias: bool = False
     dropout: float = 0.0
     document_mask: bool = False  # attention within the document only; positions stay those of the window
-    kv_heads: int | None = None  # of keys and values, each shared by heads / kv_heads queries; None: as many as heads
-    feed_forward_width: int | None = None  # None: 4 x width; swiglu 8 / 3 x width, which is as many weights
+    kv_heads: int | None = None  # of keys and values, each shared by heads / kv_heads queries; auto: as many as heads
+    feed_forward_width: int | None = None  # auto: 4 x width; swiglu 8 / 3 x width, which is as many weights
     norm_gain: bool = False  # of rmsnorm; layernorm always has one
-    norm_epsilon: float | None = None  # None: 1e-6 with rmsnorm, 1e-5 with layernorm
+    norm_epsilon: float | None = None  # auto: 1e-6 with rmsnorm, 1e-5 with layernorm
     rope_base: float = 10_000.0
     value_residual: bool = False  # the first block's values mixed into those of each later one, by two learned numbers
     x0_shortcut: bool = False  # the embedding mixed into the stream before each later block, by two learned numbers
@@ -74,8 +75,8 @@ class ModelConfig:
 class BatchConfig:
     """tokens_per_step is the mathematics; micro_batch only splits it up."""
 
-    tokens_per_step: int | None = None  # a multiple of the context; None: from a law, by the tokens of the run
-    micro_batch: int | None = None  # sequences per forward pass; None: what fits, and is fastest on a CPU
+    tokens_per_step: int | None = None  # a multiple of the context; auto: from a law, by the tokens of the run
+    micro_batch: int | None = None  # sequences per forward pass; auto: what fits, and is fastest on a CPU
 
 
 @dataclass(frozen=True)
@@ -83,17 +84,15 @@ class OptimizerConfig:
     """Weight decay on matrices only. One peak_lr serves every optimizer: Muon's updates are scaled to AdamW's."""
 
     name: Literal["adamw", "muon", "schedule_free"] = "muon"  # muon: of the blocks' matrices; the rest is AdamW's
-    peak_lr: float | None = None  # None: from two laws, by the parameters and the tokens of the run
+    peak_lr: float | None = None  # auto: from two laws, by the parameters and the tokens of the run
     beta1: float = 0.9
     beta2: float = 0.98
     epsilon: float = 1e-8
     weight_decay: float = 0.1
-    muon_momentum: float | None = None  # None: by the steps of the run, 0.85 to 0.95
+    muon_momentum: float | None = None  # auto: by the steps of the run, 0.85 to 0.95
     grad_clip: float = 1.0  # of the global norm; 0 turns it off
     average_decay: float = 0.0  # of the moving average of the weights that is evaluated beside them; 0: none
-    embedding_lr_factor: float | None = (
-        None  # a group's rate is the schedule's times its factor; None: 2 with muon, else 1
-    )
+    embedding_lr_factor: float | None = None  # times the schedule's rate; auto: 2 with muon, else 1
     head_lr_factor: float = 1.0  # of a head that is not tied to the embedding
     vector_lr_factor: float = 1.0  # gains and biases
     scalar_lr_factor: float = 1.0  # learned mixing weights
@@ -104,8 +103,8 @@ class OptimizerConfig:
 class ScheduleConfig:
     """The horizon is the run's length; everything here is a share of it or a step within it."""
 
-    kind: Kind = "linear"
-    warmup_steps: int | None = None  # None: a tenth of the run, with muon a thirtieth; at most 300 steps
+    kind: Kind = "linear"  # with schedule_free: constant
+    warmup_steps: int | None = None  # auto: a tenth of the run, with muon a thirtieth; at most 300 steps
     min_lr: float = 0.0
     decay_share: float = 0.2  # wsd: the share of the run that decays
     decay_shape: DecayShape = "linear"  # wsd: 1 - share, or sqrt: 1 - sqrt(share), of the decay that is over
@@ -114,14 +113,18 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    every: int | None = None  # steps; None: about 30 evaluations a run
-    tokens: int | None = None  # None: as many as 1.5 % of the run allow; a number beyond the text: all of it
+    """Validation text, and as much of the training text without dropout, at regular steps."""
+
+    every: int | None = None  # steps; auto: about 30 evaluations a run
+    tokens: int | None = None  # auto: as many as 1.5 % of the run allow; a number beyond the text: all of it
     diagnose: bool = True  # ask the causes too, and tell in one line when a verdict changes
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    every: int | None = None  # steps; None: at each evaluation, as long as that takes under 1 % of the time
+    """What a run goes on from. The end of a run, Ctrl-C and SIGTERM save always."""
+
+    every: int | None = None  # steps; auto: at each evaluation, as long as that takes under 1 % of the time
     keep_last: int = 2
     keep_every: int = 0  # steps: of these, one each stays for good; 0: none
     keep_best: bool = False  # the one of the lowest val_loss stays, and `checkpoints/best` names it
@@ -140,11 +143,12 @@ class LogConfig:
 
 @dataclass(frozen=True)
 class HardwareConfig:
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    # auto: bf16 where it is native or a measured matrix product says it pays; fp16 on GPUs without it
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Where and how the arithmetic is done. docs/many-devices.md tells of several ranks."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"  # auto: the fastest that is here
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: bf16 where it pays; fp16 on GPUs without it
     compile: Literal["auto", "on", "off"] = "auto"  # torch.compile; auto: on a GPU
-    threads: int | None = None  # CPU threads; None: all cores
+    threads: int | None = None  # CPU threads; auto: all cores
     strategy: Literal["ddp", "fsdp"] = "ddp"  # of several ranks: each holds the whole model, or a part of it
 
 
@@ -218,7 +222,7 @@ def build(values: Mapping[str, Any], overrides: Sequence[str] = (), *, where: st
         given = {key: value for key, value in given.items() if key.removeprefix("run.") not in HORIZONS}
     given.update(replaced)
     named = frozenset(given)
-    given = {**preset(given.get("model.preset", ModelConfig.preset)), **given}
+    given = {**preset(given.get("model.preset", ModelConfig.preset)), **_implied(given), **given}
     sections: dict[str, Any] = {}
     for name, section in SECTIONS.items():
         prefix = f"{name}."
@@ -234,6 +238,11 @@ def build(values: Mapping[str, Any], overrides: Sequence[str] = (), *, where: st
 def preset(name: str) -> dict[str, Any]:
     """The dotted keys that a model preset sets."""
     return {f"model.{key}": value for key, value in PRESETS[name].items()}
+
+
+def _implied(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What an answer says of other keys that nobody gave: schedule-free AdamW has a constant rate."""
+    return {"schedule.kind": "constant"} if given.get("optimizer.name") == "schedule_free" else {}
 
 
 def items(config: Config) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def meet(plan: Plan, training: Training, trouble: str) -> Answer:
 def _rolled_back(plan: Plan, training: Training, trouble: str) -> Answer:
     count, factor, cursor, step = training.rollbacks + 1, training.rate_factor, training.cursor, training.step
     if count > MOST_ROLLBACKS:
-        return Answer(f"stopped: {trouble}, after {MOST_ROLLBACKS} rollbacks", False)
+        return Answer(f"stopped: {trouble}, after {MOST_ROLLBACKS} rollbacks; lower optimizer.peak_lr", False)
     ranks = training.ranks
     try:
         saved = ranks.together(lambda: _to_go_back_to(plan, training, trouble) if ranks.first else None)

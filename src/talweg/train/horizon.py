@@ -40,7 +40,11 @@ def tokens_per_step(
         law, told = batches.optimum(tokens), f"{tokens:,.0f} tokens"
     best = law.value if tokens is None else min(law.value, tokens / MIN_STEPS)
     sequences = max(round(best / context), ranks, 1)
-    reason = f"the law .58 D^.571 says {law.value:,.0f} for {told}, {_known(law)}"
+    reason = f"the law 0.58 D^0.571 says {law.value:,.0f} for a run of {told}, {_known(law)}"
+    if best < law.value:
+        reason += f"; less here, to leave {MIN_STEPS} steps"
+    if sequences > round(best / context):
+        reason += "; one sequence is the least" if ranks == 1 else f"; {ranks} ranks need a sequence each"
     return sequences * context, reason
 
 
@@ -141,8 +145,14 @@ def num_evaluations(config: Config, steps: float, evaluated: int) -> int:
 
 def evaluation_interval(config: Config, steps: int, evaluated: int) -> tuple[int, str]:
     """About 30 evaluations, fewer where they would take too much of the time."""
-    number = num_evaluations(config, steps, evaluated)
+    number, cost = num_evaluations(config, steps, evaluated), evaluation_cost(config, evaluated)
     reason = f"{number} evaluations a run"
-    if number < NUM_EVALUATIONS:
+    if number == MIN_EVALUATIONS and number * cost > EVALUATION_SHARE * steps:
+        times = number * cost / steps
+        much = f"{times:.0%} of" if times < 1.5 else f"{times:.0f} times"
+        reason += (
+            f", the fewest that show a trend; they take {much} the arithmetic of the steps: evaluation.tokens lowers it"
+        )
+    elif number < NUM_EVALUATIONS:
         reason += f"; {NUM_EVALUATIONS} would take more than {EVALUATION_SHARE:.1%} of its arithmetic"
     return max(math.floor(steps / number + 0.5), 1), reason

@@ -28,9 +28,11 @@ from talweg.train.ranks import OfThisRankError, group, weight_spread
 from talweg.train.resume import snapshot
 from talweg.train.retention import Retention
 from talweg.train.sinks import TRACKERS, Sinks
-from talweg.train.start import Plan, as_it_was, begin, facts
+from talweg.train.start import Plan, begin, facts
 from talweg.train.stopping import Signals, not_finite
 from talweg.train.update import Gradients, Training, Update, accumulate, apply
+
+LOST = 1.0  # nats above ln V, the loss of equal guesses. Our choice: fresh weights of every kind here lie within 0.1
 
 
 def train(config: Config) -> Iterator[Record]:
@@ -56,6 +58,7 @@ def _run(plan: Plan, training: Training, notes: tuple[str, ...]) -> Iterator[Rec
     with Log(path, training.log_bytes, _sinks(plan, training)) as log, Signals() as signals:
         try:
             stated = facts(plan, training.model, training.ranks.world)
+            stated |= clock.places(stated, training.clock, training.step, _seconds(training))
             peak = {"peak_flops": plan.peak.flops, "peak_source": plan.peak.source}
             yield log.write({"talweg": __version__, "step": training.step, "facts": stated, **peak})
             for note in notes:
@@ -91,8 +94,6 @@ def _records(plan: Plan, training: Training, log: Log, signals: Signals) -> Iter
             _save(plan, training, log)
         training.clock.reserve(time.perf_counter() - began)
         if last:
-            if training.clock.planned is not None:
-                yield log.write({"step": training.step, "facts": as_it_was(plan, training.step), "complete": True})
             return
         if caught:
             note = f"stopped by {caught} at step {training.step}, and saved"
@@ -120,8 +121,14 @@ def _due(step: int, every: int | None, last: bool) -> bool:
 
 
 def _save_is_due(plan: Plan, training: Training, last: bool) -> bool:
-    """At the steps that the configuration names; where it names none, at evaluations as long as that costs little."""
+    """At the steps that the configuration names; where it names none, at evaluations as long as that costs little.
+
+    Weights that are far worse than guessing are nothing to go back to, unless the person wants to go on regardless.
+    """
     if not _due(training.step, plan.config.checkpoint.every, last):
+        return False
+    worst = math.log(plan.config.model.vocabulary_size or 1) + LOST
+    if plan.config.run.on_divergence != "continue" and training.step and not last and training.val_loss > worst:
         return False
     if last or "checkpoint.every" not in plan.resolved.reasons:
         return True
@@ -238,6 +245,8 @@ def _evaluation(plan: Plan, training: Training) -> Record:
     if training.average is not None and training.average.updates:
         with swapped_in(training.model, training.average.weights):
             record["val_loss_average"] = evaluate(training.model, plan.val, training.ranks, precision).value
+    if planned := clock.places(facts(plan, training.model), training.clock, training.step, _seconds(training)):
+        record["plan"] = planned
     documents = details.by_document(losses, plan.val.document, counted)
     path = plan.folder / "evaluations" / f"step_{training.step:08}.npz"
     training.ranks.together(lambda: details.save(path, documents) if training.ranks.first else None)

@@ -253,16 +253,6 @@ def facts(plan: Plan, model: GPT | None, ranks: int = 1) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def as_it_was(plan: Plan, steps: int) -> dict[str, int]:
-    """The facts of a run given in minutes that its end made true: the steps of its plan were a guess at its start.
-
-    The schedule follows the time, so its steps are those of the plan stretched to the steps that were done.
-    """
-    stated, stretch = facts(plan, None), steps / plan.resolved.steps
-    names = ("planned_steps", "warmup_steps", "decay_start_step", "decay_end_step")
-    return {name: round(stated[name] * stretch) for name in names if name in stated}
-
-
 def _text_facts(manifest: Manifest) -> dict[str, Any]:
     """What the manifest says of the text. `configs.manifest` reads the same from the file; a test holds them equal."""
     train, overlap, quality = manifest.train, manifest.overlap, manifest.quality
