@@ -61,7 +61,7 @@ def test_a_run_and_its_checkpoint_give_the_same_text_for_a_seed(run: Path) -> No
     assert 0 < len(text) <= 40
     assert text == written(checkpoints.find(run))
     assert text != written(run, seed=1)
-    assert text.isascii()  # all it has seen
+    assert written(run, temperature=0.5).isascii()  # all it has seen; at 1 a byte it never saw comes up now and then
 
 
 def test_temperature_zero_is_the_most_probable_and_needs_no_seed(run: Path) -> None:
