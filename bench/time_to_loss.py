@@ -56,7 +56,7 @@ class Size:
 
 SMALL = Size("1.3 M", 4, 4, 128, 10e6)  # nanoGPT's own suggestion for a CPU
 LARGE = Size("10 M", 5, 6, 384, 5e6, paced=True)
-QUICK = Size("quick", 2, 2, 32, 4e5)
+QUICK = Size("quick", 2, 2, 32, 4e5)  # too short for a warm-up of 100 steps: it is left to auto there
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,7 @@ def trained(side: Side, size: Size, share: float, seed: int, threads: int, data:
         {
             **size.values,
             **side.values,
+            **({"schedule.warmup_steps": "auto"} if size == QUICK else {}),
             "run.name": run_name(side, share, seed),
             "run.out": str(runs),
             "run.seed": seed,

@@ -65,6 +65,14 @@ def test_a_finished_decay_has_nothing_left(kind: str, share: float) -> None:
     assert examine("learning_rate_not_decayed", healthy(rng(), schedule=schedule)).verdict == "absent"
 
 
+@pytest.mark.parametrize("name", ["schedule_free", "AdamWScheduleFree"])
+def test_an_average_in_the_place_of_a_decay_has_nothing_left_to_decay(name: str) -> None:
+    run = example("learning_rate_not_decayed", 0)
+    assert examine("learning_rate_not_decayed", run).verdict == "present"
+    averaged = replace(run, facts=replace(run.facts, optimizer=name))
+    assert examine("learning_rate_not_decayed", averaged).verdict == "absent"
+
+
 def test_a_rate_that_still_rises_is_too_early_to_judge() -> None:
     schedule = Schedule("constant", PEAK, PEAK, 6000, 10_000)
     found = examine("learning_rate_not_decayed", healthy(rng(), schedule=schedule, stop_at=4000))

@@ -21,6 +21,7 @@ from talweg.errors import InputError
 from talweg.train import checkpoint as checkpoints
 from talweg.train.checkpoint import Checkpoint
 from talweg.train.config import Config, build
+from talweg.train.exchange import open_model
 from talweg.train.loop import train
 from talweg.train.resolve import to_toml
 from talweg.train.retention import Retention
@@ -111,6 +112,7 @@ def test_the_run_keeps_its_best_by_the_loss_it_logged(configured: Make) -> None:
     evaluated = {r["step"]: r["val_loss"] for r in log(config) if "val_loss" in r}
     assert sorted(evaluated) == [0, 8, 12]
     assert evaluated[best["step"]] == best["val_loss"] == min(evaluated.values())
+    assert open_model(path / "best").facts["step"] == best["step"]  # the file may be given in place of the folder
 
 
 def test_a_save_is_afforded_when_a_hundred_times_as_long_has_passed() -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,9 @@ def written(folder: Path, text: str) -> Path:
         ("[run]\nsteps = 5\n[batch]\ntokens_per_step = 1000", "the nearest is 1024"),
         ("[run]\nsteps = 5\n[model]\ndropout = 1.0", "model.dropout = 1.0: needed 0 or more and less than 1"),
         ("[run]\nsteps = 0", "run.steps = 0: needed at least 1"),
+        ("[run]\nsteps = 5\nseed = 18446744073709551616", "run.seed = 18446744073709551616: needed at most 9,007,"),
+        ("[run]\nsteps = 5\n[hardware]\nthreads = 5000", "hardware.threads = 5000: needed at most 4,096"),
+        ("[run]\ntokens = 1e30", "run.tokens = 1e+30: needed at most 9,007,199,254,740,992"),
         ("[run]\nepochs = nan", "run.epochs = nan is not a finite number"),
         (
             "[run]\nsteps = 5\n[schedule]\nmin_lr = 1.0\n[optimizer]\npeak_lr = 3e-3",
@@ -54,8 +58,8 @@ def written(folder: Path, text: str) -> Path:
         ),
         ("[run]\nsteps = 5\n[optimizer]\nname = 'sgd'", 'needed "adamw" or "muon" or "schedule_free"'),
         (
-            "[run]\nsteps = 5\n[schedule]\nkind = 'cosine'\n[optimizer]\nname = 'schedule_free'",
-            'has no use for schedule.kind = "cosine"; give schedule.kind = "constant"',
+            "[run]\nsteps = 5\n[optimizer]\nname = 'schedule_free'",
+            'has no use for schedule.kind = "linear"; give schedule.kind = "constant"',
         ),
         (
             "[run]\nsteps = 5\n[schedule]\nkind = 'constant'\n[optimizer]\nname = 'schedule_free'\nbeta1 = 0.0",
@@ -159,10 +163,25 @@ def test_minutes_leave_time_for_the_evaluations(data: Path, configured: Make) ->
     manifest = manifests.read(data)
     config = configured(run__steps=None, run__minutes=1.0, evaluation__every=None)
     resolved = resolve(config, manifest, MACHINE, seconds_per_step=lambda _: 0.1)
-    # an evaluation is 2/3 of val.tokens / 256 updates' worth; 15 % of 600 updates pay for fewer than 30 of them
+    # an evaluation is 2/3 of val.tokens / 256 updates' worth; 1.5 % of 600 updates pay for fewer than the least, 12
     cost = manifest.val.tokens * 2 / 3 / 256
-    number = int(min(30, max(0.15 * 600 / cost, 12)))
-    assert resolved.steps == int(600 - number * cost)
+    assert 0.015 * 600 / cost < 12
+    assert resolved.steps == int(600 - 12 * cost)
+
+
+def test_evaluations_read_as_much_as_a_share_of_the_run_allows(data: Path, configured: Make) -> None:
+    manifest = manifests.read(data)
+    large = replace(manifest, val=replace(manifest.val, tokens=1_000_000))
+
+    def read(steps: int, **changes: object) -> int | None:
+        return resolve(configured(run__steps=steps, **changes), large, MACHINE).config.evaluation.tokens
+
+    assert read(100) == 16_384  # the least
+    assert read(100_000) == 19_200  # 30 evaluations of val and train, each a third of an update's work a token:
+    assert 30 * 2 * 19_200 / 3 == 0.015 * 100_000 * 256
+    assert read(100_000_000) == 1_000_000
+    assert read(100, evaluation__tokens=5_000) == 5_000
+    assert resolve(configured(), manifest, MACHINE).config.evaluation.tokens == manifest.val.tokens
 
 
 @pytest.mark.parametrize(

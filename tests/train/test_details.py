@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from talweg.errors import InputError
 from talweg.train import details
 from talweg.train.config import Config
 from talweg.train.details import Bin
@@ -64,3 +65,10 @@ def test_documents_are_read_back_as_saved(tmp_path: Path) -> None:
     assert found.nats == pytest.approx(saved.nats, rel=1e-6)
     assert (found.number == saved.number).all()
     assert (found.tokens == saved.tokens).all()
+
+
+def test_a_disk_that_refuses_the_documents_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "evaluations").write_text("a file in the way")
+    documents = details.by_document(np.ones((1, 2)), np.zeros((1, 2), dtype=np.int64), np.ones((1, 2), dtype=bool))
+    with pytest.raises(InputError, match=r"step_1.npz could not be written: .*; free some space"):
+        details.save(tmp_path / "evaluations" / "step_1.npz", documents)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from talweg import selfcheck
 from talweg.estimate import Estimate
@@ -15,6 +16,11 @@ from talweg.train import checkpoint as checkpoints
 from talweg.train import divergence, loop, update
 from talweg.train.config import Config
 from talweg.train.loop import train
+from talweg.train.ranks import OfThisRankError, Ranks
+from talweg.train.start import begin
+
+from .test_loop import run_until
+from .test_resume_matrix import ends_the_same
 
 Make = Callable[..., Config]
 
@@ -166,6 +172,108 @@ def test_judging_is_put_off_where_it_would_take_too_much_of_the_time(
     check.spent = 1e6  # as if the last judgement had taken that long
     check.judge(1)
     assert len(calls) == 1
+
+
+def rising(monkeypatch: pytest.MonkeyPatch, values: dict[int, float], verdict_at: int) -> None:
+    """Validation losses as given by step, and once, at this step, the verdict that the run has diverged."""
+    real, told = loop._evaluation, []
+
+    def evaluated(plan: Any, training: Any) -> dict[str, Any]:
+        record = real(plan, training)
+        training.val_loss = values.get(training.step, 9.0)
+        return record
+
+    def judge(self: selfcheck.SelfCheck, step: int) -> selfcheck.Judgement:
+        if step != verdict_at or told:
+            return selfcheck.Judgement()
+        told.append(step)
+        return selfcheck.Judgement(fatal="diverged: it rises")
+
+    monkeypatch.setattr(loop, "_evaluation", evaluated)
+    monkeypatch.setattr(selfcheck.SelfCheck, "judge", judge)
+
+
+def test_a_loss_that_has_been_rising_goes_back_to_the_best_checkpoint(
+    configured: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(run__name="a", run__steps=20, run__on_divergence="rollback", checkpoint__keep_last=1)
+    rising(monkeypatch, {0: 6.0, 4: 3.0, 8: 5.0, 12: 7.0}, verdict_at=16)
+    folder, left = config.run.out / "a" / "checkpoints", []
+    for record in train(config):
+        if "back from" in record.get("note", ""):
+            left = sorted(path.name for path in folder.iterdir() if path.name != "best")
+            assert record["note"] == (
+                "diverged: it rises: back from step 16 to step 4; the 3,072 tokens read since are left out, and the "
+                "learning rate is 0.5 of its plan from here"
+            )
+            assert (folder / "latest").read_text() == "step_00000004\n"
+    assert left == ["latest", "step_00000004"]  # a run that is killed now goes on from there too
+    assert record["step"] == 20
+    assert not list(folder.glob("*.damaged"))
+
+
+def test_where_the_newest_checkpoint_did_not_help_the_best_one_is_next(
+    configured: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(run__name="a", run__on_divergence="rollback", evaluation__diagnose=False)
+    rising(monkeypatch, {0: 6.0, 4: 3.0, 8: 5.0}, verdict_at=-1)
+    calls: list[int] = []
+
+    def bad(cursor: int) -> bool:
+        calls.append(cursor)
+        return len(calls) in (11, 13)  # step 10, and after the first rollback step 9
+
+    poisoned(monkeypatch, bad)
+    notes = [r["note"] for r in train(config) if "back from" in r.get("note", "")]
+    assert [note.partition(";")[0] for note in notes] == [
+        "the loss is nan at step 10: back from step 10 to step 8",
+        "the loss is nan at step 9: back from step 9 to step 4",
+    ]
+
+
+def test_a_run_that_is_killed_after_a_rollback_ends_as_one_that_was_not(
+    configured: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight, broken = (
+        configured(run__name=name, run__steps=16, run__on_divergence="rollback") for name in ("straight", "broken")
+    )
+    poisoned(monkeypatch, lambda cursor: cursor == 6 * 8)
+    list(train(straight))
+    run_until(broken, 9)  # the second time, after the rollback from step 6
+    list(train(broken))
+    ends_the_same(straight, broken, 16)
+
+
+def test_a_batch_that_no_loss_scale_saves_leaves_the_scale_as_a_run_begins_with_it(
+    configured: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = update.accumulate
+
+    def broken(training: Any, *rest: Any) -> update.Gradients:
+        gradients = real(training, *rest)
+        if training.cursor == 6 * 8:
+            next(training.model.parameters()).grad.fill_(math.inf)
+        return gradients
+
+    monkeypatch.setattr(loop, "accumulate", broken)
+    config = configured(run__name="a", run__on_divergence="continue", hardware__precision="fp16")
+    records = [r for r in train(config) if "loss" in r]
+    bad = next(i for i, r in enumerate(records) if r["grad_norm"] == math.inf)
+    assert records[bad]["loss_scale"] < 1  # the log tells what happened
+    assert records[bad + 1]["loss_scale"] > 1000
+    assert records[bad + 1]["skipped_steps"] >= records[bad]["skipped_steps"] > 20
+
+
+def test_ranks_that_run_out_of_memory_say_what_to_give(configured: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, training, _ = begin(configured(run__name="a", batch__micro_batch=4))
+    training.ranks = Ranks(1, 2)
+
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(loop, "accumulate", full)
+    with pytest.raises(OfThisRankError, match=r"rank 1: out of memory with batch.micro_batch = 4; give .* = 2: "):
+        loop._gradients(plan, training)
 
 
 def test_what_the_plan_mends_by_itself_is_no_news(tmp_path: Path) -> None:

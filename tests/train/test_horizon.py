@@ -76,6 +76,19 @@ def test_the_peak_rate_of_muon_is_twice_that_of_adamw_up_to_a_limit(resolved: Ca
     assert pair[1].reasons["optimizer.peak_lr"].startswith("2 times the mean, at most 0.02, of two laws for ")
 
 
+def test_what_muon_leaves_open_follows_the_length_of_the_run(resolved: Callable[..., Resolved]) -> None:
+    short, middle, long = (resolved(run__steps=steps, optimizer__name="muon") for steps in (100, 900, 5000))
+    assert [found.config.optimizer.muon_momentum for found in (short, middle, long)] == [0.85, 0.912, 0.95]
+    assert middle.reasons["optimizer.muon_momentum"] == "it remembers 11.4 of 900 steps"
+    assert [found.config.schedule.warmup_steps for found in (short, middle, long)] == [3, 30, 167]
+    assert middle.reasons["schedule.warmup_steps"] == "a thirtieth of the run, at most 300 steps"
+    assert middle.config.optimizer.embedding_lr_factor == 2.0
+    adamw = resolved(run__steps=450, optimizer__name="adamw")
+    assert adamw.config.optimizer.embedding_lr_factor == 1.0
+    assert adamw.config.schedule.warmup_steps == 45
+    assert adamw.reasons["schedule.warmup_steps"] == "a tenth of the run, at most 300 steps"
+
+
 def test_a_lowest_rate_above_the_peak_of_the_laws_is_refused(resolved: Callable[..., Resolved]) -> None:
     with pytest.raises(InputError, match=r"schedule.min_lr = 1.0 is above optimizer.peak_lr = .*; lower it"):
         resolved(schedule__min_lr=1.0)
@@ -86,6 +99,26 @@ def test_a_run_that_is_continued_keeps_what_was_filled_in(data: Path, configured
     earlier = {"batch.tokens_per_step": 96, "optimizer.peak_lr": 0.5, "batch.micro_batch": 2}
     found = resolve(config, manifests.read(data), Machine(), earlier=earlier).config
     assert found == with_values(found, earlier)
+
+
+def test_a_run_that_is_continued_keeps_the_precision_that_was_measured_on_the_same_device(
+    data: Path, configured: Make
+) -> None:
+    """A second measurement that comes out otherwise would be another run."""
+    config = configured(hardware__precision="auto")
+    for device, precision in (("cpu", "bf16"), ("cuda", "fp32")):
+        earlier = {"hardware.device": device, "hardware.precision": "bf16", "hardware.compile": "off"}
+        found = resolve(config, manifests.read(data), Machine(precision="fp32"), earlier=earlier)
+        assert found.config.hardware.precision == precision
+    assert resolve(config, manifests.read(data), Machine(precision="fp32")).config.hardware.precision == "fp32"
+
+
+@pytest.mark.parametrize(("share", "warmup"), [(0.2, 10), (0.95, 5), (1.0, 0)])
+def test_an_open_warm_up_leaves_room_for_the_decay(
+    resolved: Callable[..., Resolved], share: float, warmup: int
+) -> None:
+    found = resolved(run__steps=100, schedule__kind="wsd", schedule__decay_share=share)
+    assert found.config.schedule.warmup_steps == warmup
 
 
 def test_the_reasons_name_what_bounds_a_value(resolved: Callable[..., Resolved]) -> None:

@@ -15,6 +15,7 @@ import pytest
 import safetensors.torch
 import torch
 
+import talweg
 import talweg.train
 from talweg.corpus import manifest as manifests
 from talweg.errors import InputError
@@ -155,7 +156,7 @@ def test_a_run_given_in_minutes_ends_on_time_with_its_rate_near_zero(
     records = list(train(config))
     rates = [r["lr"] for r in log(config) if "lr" in r]
     assert len(rates) == 30
-    assert rates[-1] < 0.02 * max(rates)
+    assert rates[-1] < 0.05 * max(rates)
     assert records[-1]["step"] == 30
     assert records[-1]["plan"] == {"planned_steps": 30, "warmup_steps": 3, "decay_end_step": 30}
     (started,) = [r["facts"]["planned_steps"] for r in records if "facts" in r]

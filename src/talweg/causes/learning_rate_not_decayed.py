@@ -39,6 +39,8 @@ DECAY_SHARE = 0.2  # of the steps done: a decay of 10 to 20 % is enough (Hägele
 
 
 def examine(run: Run) -> Finding:
+    if "schedulefree" in (run.facts.optimizer or "").lower().replace("_", "").replace("-", ""):
+        return Finding("absent", f"{run.facts.optimizer}: an average of the weights stands in the place of a decay")
     share, fit = evidence.rate_share(run), evidence.fit(run)
     if share is None:
         return missing("learning_rate", because="neither the log nor a configuration tells the learning rate")

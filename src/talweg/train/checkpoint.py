@@ -34,6 +34,7 @@ from talweg.train.retention import Retention
 
 MANIFEST = "MANIFEST.json"
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
+POINTERS = ("best", "latest")  # files that name a checkpoint beside them
 DTYPES = {  # as safetensors calls them
     torch.float64: "F64",
     torch.float32: "F32",
@@ -145,8 +146,32 @@ def newest(folder: Path, tell: Callable[[str], None]) -> Checkpoint | None:
     return None
 
 
+def best(folder: Path) -> Checkpoint | None:
+    """The whole checkpoint of the lowest validation loss among those of a run that are still there."""
+    found = _folders(folder)
+    while (lowest := retentions.lowest(found)) is not None:
+        try:
+            return load(lowest)
+        except InputError:
+            found.remove(lowest)
+    return None
+
+
+def leave_behind(folder: Path, step: int) -> None:
+    """Remove the checkpoints after this step: the run has gone back to it, and takes another course from there."""
+    later = [path for path in _folders(folder) if int(path.name.removeprefix("step_")) > step]
+    for path in later:
+        shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        if later and (found := _folders(folder)):
+            write_text(folder / "checkpoints" / "latest", found[0].name + "\n")
+
+
 def find(path: Path) -> Path:
-    """The checkpoint folder that `path` means: itself, or the newest one of a run folder."""
+    """The checkpoint folder that `path` means: itself, the one that a file `best` or `latest` names, or the newest one
+    of a run folder."""
+    if path.is_file() and path.name in POINTERS:
+        path = path.parent / path.read_text(encoding="utf-8").strip()
     if (path / MANIFEST).is_file():
         return path
     found = _folders(path)

@@ -86,13 +86,13 @@ class OptimizerConfig:
     name: Literal["adamw", "muon", "schedule_free"] = "muon"  # muon: of the blocks' matrices; the rest is AdamW's
     peak_lr: float | None = None  # auto: from two laws, by the parameters and the tokens of the run
     beta1: float = 0.9
-    beta2: float = 0.95
+    beta2: float = 0.98
     epsilon: float = 1e-8
     weight_decay: float = 0.1
-    muon_momentum: float = 0.95
+    muon_momentum: float | None = None  # auto: by the steps of the run, 0.85 to 0.95
     grad_clip: float = 1.0  # of the global norm; 0 turns it off
     average_decay: float = 0.0  # of the moving average of the weights that is evaluated beside them; 0: none
-    embedding_lr_factor: float = 1.0  # the learning rate of each group is the schedule's times its factor
+    embedding_lr_factor: float | None = None  # times the schedule's rate; auto: 2 with muon, else 1
     head_lr_factor: float = 1.0  # of a head that is not tied to the embedding
     vector_lr_factor: float = 1.0  # gains and biases
     scalar_lr_factor: float = 1.0  # learned mixing weights
@@ -103,8 +103,8 @@ class OptimizerConfig:
 class ScheduleConfig:
     """The horizon is the run's length; everything here is a share of it or a step within it."""
 
-    kind: Kind = "cosine"  # with schedule_free: constant
-    warmup_steps: int | None = None  # auto: a tenth of the run, at most 300 steps
+    kind: Kind = "linear"  # with schedule_free: constant
+    warmup_steps: int | None = None  # auto: a tenth of the run, with muon a thirtieth; at most 300 steps
     min_lr: float = 0.0
     decay_share: float = 0.2  # wsd: the share of the run that decays
     decay_shape: DecayShape = "linear"  # wsd: 1 - share, or sqrt: 1 - sqrt(share), of the decay that is over
@@ -113,10 +113,10 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """The whole validation text, and as much of the training text without dropout, at regular steps."""
+    """Validation text, and as much of the training text without dropout, at regular steps."""
 
     every: int | None = None  # steps; auto: about 30 evaluations a run
-    tokens: int | None = None  # auto: the whole validation set
+    tokens: int | None = None  # auto: as many as 1.5 % of the run allow; a number beyond the text: all of it
     diagnose: bool = True  # ask the causes too, and tell in one line when a verdict changes
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from talweg.errors import InputError
 from talweg.files import replacing
 
 Floats = NDArray[np.float64]
@@ -44,15 +45,17 @@ def by_document(
 
 
 def save(path: Path, documents: Documents) -> None:
-    """An .npz with the arrays of `Documents`; nats as float32 keep seven digits."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        np.savez(
-            file,
-            number=documents.number,
-            nats=documents.nats.astype(np.float32),
-            tokens=documents.tokens.astype(np.int32),
-        )
+    """An .npz with the arrays of `Documents`; nats as float32 keep seven digits. InputError: the disk refuses it."""
+    try:
+        with replacing(path) as file:
+            np.savez(
+                file,
+                number=documents.number,
+                nats=documents.nats.astype(np.float32),
+                tokens=documents.tokens.astype(np.int32),
+            )
+    except OSError as error:
+        raise InputError(f"{path} could not be written: {error.strerror or error}; free some space") from None
 
 
 def load(path: Path) -> Documents:

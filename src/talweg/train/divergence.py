@@ -2,14 +2,18 @@
 
 stop      leave the weights at the last good checkpoint, and say so
 rollback  go back to it, leave out the text read since, halve the learning rate (Chowdhery et al. 2022 left out the
-          text after each loss spike of PaLM; the halved rate is our choice, for runs that have no text to blame)
+          text after each loss spike of PaLM; the halved rate is our choice, for runs that have no text to blame).
+          Where the loss has been rising, or going back to the newest one did not help, that is the one of the lowest
+          validation loss: those after it may be lost already
 continue  leave out the batch; a verdict is only told
 """
 
 from dataclasses import dataclass
 
 from talweg.errors import InputError
+from talweg.selfcheck import FATAL
 from talweg.train import checkpoint as checkpoints
+from talweg.train.loss_scale import LossScale
 from talweg.train.resume import restore
 from talweg.train.start import Plan
 from talweg.train.update import Training
@@ -36,6 +40,8 @@ def meet(plan: Plan, training: Training, trouble: str) -> Answer:
         if training.skipped_in_a_row > MOST_SKIPPED:
             return Answer(f"stopped: {MOST_SKIPPED} batches in a row gave no finite gradient; {where}", False)
         training.cursor += plan.sequences_per_step
+        if training.loss_scale is not None:  # it was halved for a batch that no scale saves; the next ones need it
+            training.loss_scale = LossScale(skipped=training.loss_scale.skipped)
         return Answer(f"{trouble}: the batch is left out", True)
     if policy == "rollback":
         return _rolled_back(plan, training, trouble)
@@ -49,14 +55,16 @@ def _rolled_back(plan: Plan, training: Training, trouble: str) -> Answer:
         return Answer(f"stopped: {trouble}, after {MOST_ROLLBACKS} rollbacks; lower optimizer.peak_lr", False)
     ranks = training.ranks
     try:
-        saved = ranks.together(lambda: checkpoints.newest(plan.folder, lambda _: None) if ranks.first else None)
+        saved = ranks.together(lambda: _to_go_back_to(plan, training, trouble) if ranks.first else None)
     except InputError as error:
         return Answer(f"stopped: {trouble}; {error}", False)
     state = ranks.agreed(saved.state if saved else None)
     if state is None:
         return Answer(f"stopped: {trouble}, and there is no checkpoint to go back to", False)
     restore(plan, training, saved or checkpoints.Checkpoint({}, {}, state))
-    skipped = cursor + plan.sequences_per_step - training.cursor
+    ranks.together(lambda: checkpoints.leave_behind(plan.folder, training.step) if ranks.first else None)
+    read = 0 if _is_verdict(trouble) else plan.sequences_per_step  # beyond the cursor: the batch that gave no number
+    skipped = cursor + read - training.cursor
     training.cursor += skipped
     training.rollbacks, training.rate_factor = count, factor * RATE
     note = (
@@ -64,3 +72,18 @@ def _rolled_back(plan: Plan, training: Training, trouble: str) -> Answer:
         f"read since are left out, and the learning rate is {training.rate_factor:g} of its plan from here"
     )
     return Answer(note, True)
+
+
+def _to_go_back_to(plan: Plan, training: Training, trouble: str) -> checkpoints.Checkpoint | None:
+    """The newest checkpoint that is whole, or the best one where the newest may be a part of the trouble."""
+    newest = checkpoints.newest(plan.folder, lambda _: None)
+    if newest is None:
+        return None
+    tried_before = training.rollbacks > newest.state.get("rollbacks", 0)  # nothing was saved since the last one
+    best = checkpoints.best(plan.folder) if tried_before or _is_verdict(trouble) else None
+    return best if best is not None and best.state["step"] < newest.state["step"] else newest
+
+
+def _is_verdict(trouble: str) -> bool:
+    """Whether the diagnosis found the run lost; else a number of the update at hand was not finite."""
+    return trouble.partition(":")[0] in FATAL

@@ -1,15 +1,15 @@
 """Peaks of GPUs in dense matrix products that accumulate in fp32, as training does; by the name the driver reports.
 
-A peak is what the tensor cores could do at the boost clock, without sparsity. For most cards it is made here from two
-figures of NVIDIA's product pages, so that it can be checked by hand:
+A peak is what the tensor cores could do at the boost clock, without sparsity. For most cards it is computed here, so
+that it can be checked by hand, from the number of cores and the boost clock that the card is sold with:
 
     fp32 = 2 x cores x boost clock            (one multiply-add per core and clock)
     fp16 with fp32 accumulation = factor x fp32, by architecture; bf16 the same where there is bf16
 
 GeForce cards accumulate in fp32 at half the rate at which they accumulate in fp16: the RTX 4070's 466 "AI TOPS" are
-sparse fp8, its 116.6 are fp16 accumulated in fp16, and what training can use is 58.3. Sources: the appendices of
-NVIDIA's architecture papers (Turing v1.0 table 6; Ampere GA102 v2.1 table 9; Ada v2.1 table 2; RTX Blackwell v1.1
-table 2), and the data sheets of the data-centre cards.
+sparse fp8, its 116.6 are fp16 accumulated in fp16, and what training can use is 58.3. For the data-centre cards the
+makers' stated figures are written down. Nothing here was measured, and a card whose clock is set otherwise has another
+peak: the log names the numbers that a utilisation was computed with (`peak_source`).
 """
 
 import re
@@ -36,17 +36,18 @@ class _Family:
     tf32: float  # of fp32; 0: none
     fp16: float
     bf16: bool
-    paper: str
+    words: str
 
 
-TURING = _Family(0, 4, False, "Turing paper, half rate with fp32 accumulation")
-TURING_FULL = _Family(0, 8, False, "Turing paper")
-AMPERE = _Family(1, 2, True, "GA102 paper, half rate with fp32 accumulation")
-AMPERE_FULL = _Family(2, 4, True, "GA102 paper")
-ADA = _Family(1, 2, True, "Ada paper, half rate with fp32 accumulation")
-ADA_FULL = _Family(2, 4, True, "Ada paper")
-BLACKWELL = _Family(1, 2, True, "RTX Blackwell paper, half rate with fp32 accumulation")
-BLACKWELL_FULL = _Family(2, 4, True, "RTX Blackwell paper")
+HALF_RATE, FULL_RATE = "computed, half rate with fp32 accumulation", "computed"
+TURING = _Family(0, 4, False, HALF_RATE)
+TURING_FULL = _Family(0, 8, False, FULL_RATE)
+AMPERE = _Family(1, 2, True, HALF_RATE)
+AMPERE_FULL = _Family(2, 4, True, FULL_RATE)
+ADA = _Family(1, 2, True, HALF_RATE)
+ADA_FULL = _Family(2, 4, True, FULL_RATE)
+BLACKWELL = _Family(1, 2, True, HALF_RATE)
+BLACKWELL_FULL = _Family(2, 4, True, FULL_RATE)
 
 # name without "NVIDIA" and "GeForce", cores, boost clock in MHz, family
 MADE: tuple[tuple[str, int, int, _Family], ...] = (
@@ -98,26 +99,29 @@ MADE: tuple[tuple[str, int, int, _Family], ...] = (
     ("RTX PRO 6000 Blackwell Workstation Edition", 24064, 2617, BLACKWELL_FULL),
 )
 
-# Data-centre cards: the tensor cores have a clock of their own, so the data sheet's dense figures stand here.
+STATED = "stated by the maker"
+SPARSE = "half of what the maker states with sparsity"
+
+# Data-centre cards: the tensor cores have a clock of their own, so the dense figures that the makers state stand here.
 # pattern of the whole name, fp32, tf32, fp16, bf16
 SHEETS: tuple[tuple[str, float, float | None, float, float | None, str], ...] = (
-    (r"(Tesla )?V100-SXM[23].*", 15.7, None, 125, None, "V100 data sheet"),
-    (r"(Tesla )?V100-PCIE.*", 14, None, 112, None, "V100 data sheet"),
-    (r"(Tesla )?V100S-PCIE.*", 16.4, None, 130, None, "V100 data sheet"),
-    (r"A2", 4.5, 9, 18, 18, "A2 data sheet"),
-    (r"A30.*", 10.3, 82, 165, 165, "A30 data sheet"),
-    (r"A[18]00[ -].*", 19.5, 156, 312, 312, "A100 data sheet"),
-    (r"L4", 30.3, 60, 121, 121, "L4 data sheet, its sparse figures halved"),
-    (r"L40", 90.5, 90.5, 181, 181, "L40 data sheet"),
-    (r"L40S", 91.6, 183, 362, 362, "L40S data sheet"),
-    (r"H[128]00 PCIe", 51, 378, 756, 756, "H100 data sheet, its sparse figures halved"),
-    (r"H[12]00 NVL", 60, 417.5, 835.5, 835.5, "H100 NVL data sheet, its sparse figures halved"),
-    (r"(H[18]00 80GB HBM3|H200|GH200.*)", 67, 494.5, 989.5, 989.5, "H100 data sheet, its sparse figures halved"),
-    (r"H20", 44, 74, 148, 148, "H20 data sheet"),
-    (r"B200", 75, 1125, 2250, 2250, "HGX B200 data sheet, its sparse figures halved"),
-    (r"GB200", 80, 1250, 2500, 2500, "GB200 data sheet, its sparse figures halved"),
-    (r"AMD Instinct MI250X.*", 47.9, None, 191.5, 191.5, "MI250X data sheet, one of its two dies"),
-    (r"AMD Instinct MI300X.*", 163.4, 653.7, 1307.4, 1307.4, "MI300X data sheet"),
+    (r"(Tesla )?V100-SXM[23].*", 15.7, None, 125, None, STATED),
+    (r"(Tesla )?V100-PCIE.*", 14, None, 112, None, STATED),
+    (r"(Tesla )?V100S-PCIE.*", 16.4, None, 130, None, STATED),
+    (r"A2", 4.5, 9, 18, 18, STATED),
+    (r"A30.*", 10.3, 82, 165, 165, STATED),
+    (r"A[18]00[ -].*", 19.5, 156, 312, 312, STATED),
+    (r"L4", 30.3, 60, 121, 121, SPARSE),
+    (r"L40", 90.5, 90.5, 181, 181, STATED),
+    (r"L40S", 91.6, 183, 362, 362, STATED),
+    (r"H[128]00 PCIe", 51, 378, 756, 756, SPARSE),
+    (r"H[12]00 NVL", 60, 417.5, 835.5, 835.5, SPARSE),
+    (r"(H[18]00 80GB HBM3|H200|GH200.*)", 67, 494.5, 989.5, 989.5, SPARSE),
+    (r"H20", 44, 74, 148, 148, STATED),
+    (r"B200", 75, 1125, 2250, 2250, SPARSE),
+    (r"GB200", 80, 1250, 2500, 2500, SPARSE),
+    (r"AMD Instinct MI250X.*", 47.9, None, 191.5, 191.5, f"{STATED}, of one of its two dies"),
+    (r"AMD Instinct MI300X.*", 163.4, 653.7, 1307.4, 1307.4, STATED),
 )
 
 
@@ -131,7 +135,7 @@ def find(name: str) -> Card | None:
         if short.casefold() == known.casefold():
             fp32 = 2 * cores * megahertz * 1e-6
             half = family.fp16 * fp32
-            source = f"{family.paper}: {cores:,} cores at {megahertz:,} MHz"
+            source = f"{family.words}: {cores:,} cores at {megahertz:,} MHz"
             return Card(fp32, family.tf32 * fp32 or None, half, half if family.bf16 else None, source)
     for pattern, fp32, tf32, fp16, bf16, source in SHEETS:
         if re.fullmatch(pattern, short, re.IGNORECASE):

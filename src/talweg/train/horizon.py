@@ -13,9 +13,14 @@ from talweg.train.config import Config, with_values
 from talweg.train.model_size import model_size
 
 NUM_EVALUATIONS = 30  # our choice: enough points for a trend
-EVALUATION_SHARE = 0.15  # our choice: of the run's arithmetic that evaluations may take, before they get fewer
+EVALUATION_SHARE = 0.015  # our choice: of the run's arithmetic that evaluations may take, before they get fewer
 MIN_EVALUATIONS = 12
+LEAST_EVALUATED = 16_384  # our choice: tokens below which the standard error hides what a tenth of a run wins
 MIN_STEPS = 100  # our choice: a batch from the law is lowered where it would leave a run fewer
+# Muon's momentum: best at 0.85 in 292 steps, 0.9 better than 0.95 in 878 (notes/time_to_loss.md). The ends are those
+# between which Jordan et al. (2024) warm it up.
+MOMENTUM_MEMORY, SHORTEST_MEMORY, LONGEST_MEMORY = 0.38, 1 / 0.15, 20.0  # steps remembered: 0.38 sqrt(steps), within
+MUON_EMBEDDING = 2.0  # measured there too
 TRIAL_TOKENS = 8192  # of the batch that a pace is measured with where the batch is open
 
 
@@ -67,6 +72,19 @@ def peak_rate(config: Config) -> tuple[float, str]:
     return value, f"{told} of two laws for {n:,} parameters and {d:,} tokens, {_known(law)}"
 
 
+def muon_momentum(steps: int) -> tuple[float, str]:
+    """Muon's momentum, which remembers 1 / (1 - momentum) steps, and why."""
+    memory = min(max(MOMENTUM_MEMORY * math.sqrt(steps), SHORTEST_MEMORY), LONGEST_MEMORY)
+    return round(1 - 1 / memory, 3), f"it remembers {memory:.1f} of {steps:,} steps"
+
+
+def embedding_lr_factor(config: Config) -> tuple[float, str]:
+    """The embedding's learning rate over that of the matrices, and why."""
+    if config.optimizer.name == "muon":
+        return MUON_EMBEDDING, "beside Muon's matrices the embedding wants the higher rate"
+    return 1.0, "as the matrices"
+
+
 def _known(law: Estimate) -> str:
     return f"known to a factor {law.high / law.value:.0f}"
 
@@ -101,6 +119,19 @@ def steps(
     return steps, reason
 
 
+def evaluation_tokens(config: Config, manifest: Manifest, steps: int) -> tuple[int, str]:
+    """How much of the validation text each evaluation reads, and why: all of it, where that takes little time."""
+    whole, context = manifest.val.tokens, config.model.context
+    affordable = EVALUATION_SHARE * steps * config.tokens_per_step * 3 / 2 / NUM_EVALUATIONS
+    wanted = max(affordable, LEAST_EVALUATED)
+    if wanted >= whole:
+        return whole, "the whole validation set"
+    reason = f"of {whole:,}: {NUM_EVALUATIONS} evaluations then take {EVALUATION_SHARE:.1%} of the run's arithmetic"
+    if affordable < LEAST_EVALUATED:
+        reason = f"of {whole:,}: the least that tells something"
+    return max(int(wanted // context), 1) * context, f"{reason}; talweg eval reads all of it"
+
+
 def evaluation_cost(config: Config, evaluated: int) -> float:
     """One evaluation in updates: a forward pass is a third of the arithmetic, over validation and training text."""
     return evaluated * 2 / 3 / config.tokens_per_step
@@ -123,5 +154,5 @@ def evaluation_interval(config: Config, steps: int, evaluated: int) -> tuple[int
             f", the fewest that show a trend; they take {much} the arithmetic of the steps: evaluation.tokens lowers it"
         )
     elif number < NUM_EVALUATIONS:
-        reason += f"; {NUM_EVALUATIONS} would take more than {EVALUATION_SHARE:.0%} of its arithmetic"
+        reason += f"; {NUM_EVALUATIONS} would take more than {EVALUATION_SHARE:.1%} of its arithmetic"
     return max(math.floor(steps / number + 0.5), 1), reason

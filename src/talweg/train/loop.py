@@ -22,9 +22,9 @@ from talweg.train.config import Config, with_values
 from talweg.train.evaluate import bits_per_byte, evaluate, mean_loss, token_losses
 from talweg.train.log import Log, Record
 from talweg.train.mfu import utilisation
-from talweg.train.micro_batch import with_back_off
+from talweg.train.micro_batch import out_of_memory, with_back_off
 from talweg.train.parallel import in_parts, let_go, own_part
-from talweg.train.ranks import group, weight_spread
+from talweg.train.ranks import OfThisRankError, group, weight_spread
 from talweg.train.resume import snapshot
 from talweg.train.retention import Retention
 from talweg.train.sinks import TRACKERS, Sinks
@@ -180,7 +180,16 @@ def _gradients(plan: Plan, training: Training) -> tuple[Gradients, Record]:
     if training.micro_batch is not None:
         config = with_values(config, {"batch.micro_batch": training.micro_batch})
     if training.ranks.world > 1:
-        return accumulate(training, config, plan.windows), {}
+        try:
+            return accumulate(training, config, plan.windows), {}
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+        size = config.batch.micro_batch or plan.sequences_per_step
+        raise OfThisRankError(
+            f"rank {training.ranks.rank}: out of memory with batch.micro_batch = {size}; "
+            f"give batch.micro_batch = {max(size // 2, 1)}: the run goes on from its newest checkpoint"
+        )
 
     def clear() -> None:
         training.optimizer.zero_grad(set_to_none=True)
@@ -238,9 +247,9 @@ def _evaluation(plan: Plan, training: Training) -> Record:
             record["val_loss_average"] = evaluate(training.model, plan.val, training.ranks, precision).value
     if planned := clock.places(facts(plan, training.model), training.clock, training.step, _seconds(training)):
         record["plan"] = planned
-    if training.ranks.first:
-        documents = details.by_document(losses, plan.val.document, counted)
-        details.save(plan.folder / "evaluations" / f"step_{training.step:08}.npz", documents)
+    documents = details.by_document(losses, plan.val.document, counted)
+    path = plan.folder / "evaluations" / f"step_{training.step:08}.npz"
+    training.ranks.together(lambda: details.save(path, documents) if training.ranks.first else None)
     if val.clean:
         record["val_loss_clean"] = val.clean.value
         record["val_clean_standard_error"] = val.clean.standard_error
@@ -258,7 +267,8 @@ def _save(plan: Plan, training: Training, log: Log) -> None:
             f"the weights are not finite at step {training.step}; {checkpoints.describe_newest(plan.folder)}"
         )
     began, keep = time.monotonic(), plan.config.checkpoint
-    retention = Retention(keep.keep_last, keep.keep_every, keep.keep_best)
+    best = keep.keep_best or plan.config.run.on_divergence == "rollback"  # which may need one from before the trouble
+    retention = Retention(keep.keep_last, keep.keep_every, best)
     checkpoints.save(plan.folder, snapshot(plan, training, log.size()), retention, training.ranks)
     training.saved = training.step
     training.pace = checkpoints.Pace(time.monotonic() - began)

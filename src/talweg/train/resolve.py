@@ -23,7 +23,10 @@ COMPILE = {  # what hardware.compile = auto means
     "cpu": ("off", "on a CPU it takes a minute or more, and gains 6 % over the written-out kernels (notes/machine.md)"),
     "mps": ("off", "not tried on this device"),
 }
-WARMUP_SHARE, MAX_WARMUP = 0.1, 300
+# A share of the run by optimizer: a tenth is what AdamW wants; with muon a fiftieth to a thirtieth ended 0.01 to 0.02
+# lower than a tenth (notes/time_to_loss.md).
+WARMUP, MUON_WARMUP, MAX_WARMUP = (0.1, "a tenth"), (1 / 30, "a thirtieth"), 300
+MEASURED = {"hardware.precision", "hardware.compile"}  # what a run keeps that goes on on the same kind of device
 VOCABULARY_MULTIPLE = 64  # matrix units work in tiles of this width; the padding tokens never occur
 
 
@@ -91,7 +94,11 @@ def resolve(
             config = with_values(config, {key: value})
             reasons[key] = reason
 
-    for key in ("hardware.device", "hardware.precision", "hardware.threads"):
+    fill("hardware.device", machine.device, machine.reasons.get("hardware.device", ""))
+    if earlier and earlier.get("hardware.device") == config.hardware.device:
+        for key in MEASURED & earlier.keys():  # measured again, another may win by a little
+            fill(key, earlier[key], "as the run began")
+    for key in ("hardware.precision", "hardware.threads"):
         fill(key, getattr(machine, key.partition(".")[2]), machine.reasons.get(key, ""))
     fill("hardware.compile", *COMPILE[config.hardware.device])
     _model(config, manifest, fill)
@@ -100,16 +107,22 @@ def resolve(
         fill("batch.tokens_per_step", *horizon.tokens_per_step(config, manifest, pace, ranks))
     if config.batch.micro_batch is None:
         fill("batch.micro_batch", *_micro_batch(config, machine, fits, ranks))
-    evaluated = min(config.evaluation.tokens or manifest.val.tokens, manifest.val.tokens)
-    fill("evaluation.tokens", evaluated, "the whole validation set, and as much of the training text")
+    evaluated = min(config.evaluation.tokens or horizon.LEAST_EVALUATED, manifest.val.tokens)
     steps, reason = horizon.steps(config, manifest, evaluated, seconds_per_step, earlier or {})
     fill("run.steps", steps, reason)
     fill("optimizer.peak_lr", *horizon.peak_rate(config))
+    fill("optimizer.muon_momentum", *horizon.muon_momentum(steps))
+    fill("optimizer.embedding_lr_factor", *horizon.embedding_lr_factor(config))
     check_rates(config)
     ending = round(config.schedule.end_share * steps)
-    warmup = min(round(WARMUP_SHARE * steps), MAX_WARMUP, ending // 2)
-    fill("schedule.warmup_steps", warmup, f"a tenth of the run, at most {MAX_WARMUP} steps")
+    share, told = MUON_WARMUP if config.optimizer.name == "muon" else WARMUP
+    decay = round(config.schedule.decay_share * steps) if config.schedule.kind == "wsd" else 0
+    warmup = max(min(round(share * steps), MAX_WARMUP, ending // 2, ending - decay), 0)
+    fill("schedule.warmup_steps", warmup, f"{told} of the run, at most {MAX_WARMUP} steps")
     check_schedule(config, steps)
+    fill("evaluation.tokens", *horizon.evaluation_tokens(config, manifest, steps))
+    assert config.evaluation.tokens is not None
+    evaluated = min(config.evaluation.tokens, manifest.val.tokens)
     fill("evaluation.every", *horizon.evaluation_interval(config, steps, evaluated))
     fill("checkpoint.every", config.evaluation.every, "at each evaluation, as long as that takes under 1 % of the time")
     return Resolved(config, reasons)

@@ -43,6 +43,7 @@ def snapshot(plan: "Plan", training: Training, log_bytes: int) -> checkpoints.Ch
         "log_bytes": log_bytes,
         "rollbacks": training.rollbacks,
         "rate_factor": training.rate_factor,
+        "micro_batch": training.micro_batch,
         "seconds": training.clock.seconds(),
         "reserved_seconds": training.clock.reserved,
         "loss_scale": asdict(training.loss_scale) if training.loss_scale else None,
@@ -78,6 +79,8 @@ def restore(plan: "Plan", training: Training, saved: checkpoints.Checkpoint) -> 
         setattr(training, name, state[name])
     training.saved = training.step
     training.rollbacks, training.rate_factor = state.get("rollbacks", 0), state.get("rate_factor", 1.0)
+    if state["config"].get("batch.micro_batch") == plan.config.batch.micro_batch:  # else a person chose another
+        training.micro_batch = state.get("micro_batch") or training.micro_batch
     if training.loss_scale is not None and state.get("loss_scale"):
         training.loss_scale = LossScale(**state["loss_scale"])
     training.val_loss = state.get("val_loss") or math.nan

@@ -84,7 +84,7 @@ def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
             config,
             manifest,
             machine,
-            seconds_per_step=lambda partial: ranks.agreed(seconds_per_step(partial, windows)),
+            seconds_per_step=lambda partial: ranks.agreed(seconds_per_step(partial, windows) / ranks.world),
             fits=lambda partial: ranks.agreed(fits(partial)),
             ranks=ranks.world,
             earlier=state["config"] if state else None,
@@ -217,11 +217,12 @@ def seconds_per_step(config: Config, windows: Windows) -> float:
     return sorted(times)[len(times) // 2]
 
 
-def facts(plan: Plan, model: GPT, ranks: int = 1) -> dict[str, Any]:
+def facts(plan: Plan, model: GPT | None, ranks: int = 1) -> dict[str, Any]:
     """What the run is, in the words of `run.Facts`."""
     config, schedule, manifest = plan.config, plan.schedule, plan.manifest
     known = {
-        "parameters": model.num_parameters(),
+        "parameters": model.num_parameters() if model else None,
+        "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad) if model else None,
         **{name: getattr(config.model, name) for name in ("layers", "heads", "width", "context", "vocabulary_size")},
         "dropout": config.model.dropout,
         "bias": config.model.bias,

@@ -45,6 +45,8 @@ BELOW_ONE = (
     "optimizer.muon_momentum",
     "optimizer.average_decay",
 )
+LARGEST = 2**53  # whole numbers beyond it are not exact as floats, and torch takes no seed or size beyond 2^63
+MOST_THREADS = 4096
 SHARES = ("schedule.decay_share", "schedule.end_share")
 
 
@@ -56,6 +58,9 @@ def validate(config: Config, where: str = "configuration") -> None:
             continue
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"{where}: {key} = {value} is not a finite number")
+        most = MOST_THREADS if key == "hardware.threads" else LARGEST
+        if isinstance(value, int | float) and abs(value) > most:
+            raise InputError(f"{where}: {key} = {value}: needed at most {most:,}")
         if key in AT_LEAST_ONE and value < 1:
             raise InputError(f"{where}: {key} = {value}: needed at least 1")
         if key in POSITIVE and value <= 0:

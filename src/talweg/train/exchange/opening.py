@@ -80,6 +80,8 @@ def find(path: Path) -> Found:
 
 def kind_of(path: Path) -> Kind | None:
     """What lies at `path`, by the names of its files; None for anything that is no model."""
+    if path.is_file() and path.name in checkpoints.POINTERS:
+        return "talweg"
     if path.is_file():
         return "nanogpt" if path.suffix in (".pt", ".pth", ".ckpt") else None
     if (path / "checkpoints").is_dir() or (path / "state.json").is_file():

@@ -10,6 +10,8 @@ from talweg.train.optimizers.groups import Group, split
 from talweg.train.optimizers.muon import Muon
 from talweg.train.optimizers.schedule_free import ScheduleFree
 
+MOMENTUM = 0.95  # of Muon where it is still open, as while a pace is measured (Jordan et al. 2024)
+
 NAMES: tuple[str, ...] = get_args(get_type_hints(OptimizerConfig)["name"])
 
 
@@ -33,7 +35,7 @@ def build(model: nn.Module, config: Config) -> torch.optim.Optimizer:
         [_as_torch(group) for group in matrices],
         _adamw(rest, config, device),
         lr=chosen.peak_lr or 0.0,  # open where only a pace is measured
-        momentum=chosen.muon_momentum,
+        momentum=MOMENTUM if chosen.muon_momentum is None else chosen.muon_momentum,
         dtype=torch.bfloat16 if config.hardware.precision == "bf16" else torch.float32,
         rows=_rows(matrices, config),
     )

@@ -43,7 +43,7 @@ def split(model: nn.Module, config: OptimizerConfig) -> list[Group]:
             members[_group(name, parameter)][name] = parameter
     factors = {
         "matrices": hidden_factor(config, _width(model)),
-        "embedding": config.embedding_lr_factor,
+        "embedding": 1.0 if config.embedding_lr_factor is None else config.embedding_lr_factor,
         "head": config.head_lr_factor,
         "vectors": config.vector_lr_factor,
         "scalars": config.scalar_lr_factor,

@@ -41,8 +41,8 @@ class Sinks:
 
     def write(self, record: Mapping[str, Any]) -> list[str]:
         """Hand a record of the log over; returns lines for the person about trackers that were let go of."""
-        if "facts" in record and not self._lines:
-            self._lines = [_Line(n, (*self._where, record["facts"], self._first)) for n in self._names]
+        if "facts" in record:
+            self._lines = self._lines or [_Line(n, (*self._where, record["facts"], self._first)) for n in self._names]
         elif figures := flat(record):
             for line in self._lines:
                 line.put(int(record["step"]), figures)
