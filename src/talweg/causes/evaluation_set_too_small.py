@@ -46,11 +46,11 @@ def examine(run: Run) -> Finding:
     )
     if off <= TOO_UNCERTAIN:
         return Finding("absent", because)
-    if whole and (read := _evaluated(run)) < WHOLE * tokens:
-        because = f"evaluations read {read:,.0f} of the file's {tokens:,.0f} tokens: uncertain by {off:.3f} nats"
-        everything = Remedy("whole_val", "evaluate all of it", {"evaluation.tokens": None}, NOTHING, 0.0)
-        return Finding("present", because, nats=NOTHING, remedies=(everything,))
-    wanted = int(tokens * (off / (TOO_UNCERTAIN / 2)) ** 2)
+    read = min(_evaluated(run), tokens) if whole else tokens
+    if read < WHOLE * tokens and off * (read / tokens) ** 0.5 <= TOO_UNCERTAIN:
+        told = f"evaluations read {read:,.0f} of the file's {tokens:,.0f} tokens: uncertain by {off:.3f} nats"
+        return Finding("absent", f"{told}; talweg eval reads all of it")
+    wanted = int(read * (off / (TOO_UNCERTAIN / 2)) ** 2)
     change = f"validate on {wanted / 1e6:,.2g} M tokens (a larger share in talweg prepare)"
     remedy = Remedy("larger_val", change, {"data.path": "DATA with a larger val", "evaluation.tokens": None}, NOTHING)
     return Finding("present", because, nats=NOTHING, remedies=(remedy,))
