@@ -109,4 +109,5 @@ def _one_line(box: str) -> str:
             break
         message.append(row)
     text = " ".join(" ".join(message).split()).partition(" Got errors:")[0].removesuffix(".")
+    text = text.replace(", 'None')", ")")  # which stands for an option that is not given
     return text or "the options could not be understood"

@@ -495,9 +495,9 @@ def test_a_part_of_a_validation_file_that_is_too_small_has_the_rest_to_read() ->
     run = healthy(rng(), val_tokens=112_000.0, eval_windows=32, context=256, eval_is_fixed=True)
     steps = run.val_loss.step
     run = replace(run, val_standard_error=Series.of(steps, np.full(len(steps), 0.05)))
-    found = examine("evaluation_set_too_small", run)
-    assert found.verdict == "present"
-    assert found.because == "evaluations read 8,192 of the file's 112,000 tokens: uncertain by 0.050 nats"
-    assert [remedy.config for remedy in found.remedies] == [{"evaluation.tokens": None}]
+    found = examine("evaluation_set_too_small", run)  # all of it: 0.05 sqrt(8,192 / 112,000) = 0.014
+    assert found.verdict == "absent"
+    assert found.because.startswith("evaluations read 8,192 of the file's 112,000 tokens: uncertain by 0.050 nats")
     whole = examine("evaluation_set_too_small", stated(run, eval_windows=437))
+    assert whole.verdict == "present"
     assert whole.because.startswith("the validation file holds 0.112 M tokens")

@@ -45,14 +45,6 @@ def test_a_log_and_its_run_folder_are_the_same_run(tmp_path: Path) -> None:
     assert read(tmp_path).source == str(tmp_path)
 
 
-def test_the_end_of_a_run_given_in_minutes_is_no_resume_and_contradicts_nothing(tmp_path: Path) -> None:
-    end: dict[str, object] = {"step": 3, "facts": {"planned_steps": 3}, "complete": True}
-    run = read(log(tmp_path, [*RECORDS, end]))
-    assert run.facts.planned_steps == 3
-    assert run.facts.sources["planned_steps"] == "log.jsonl, end at step 3"
-    assert (run.facts.resumed_at, run.facts.conflicts, run.reading.notes) == ((), {}, ())
-
-
 def test_a_resume_goes_on_and_its_facts_hold(tmp_path: Path) -> None:
     again: list[dict[str, object]] = [
         {"talweg": "0.1.0", "step": 1, "facts": {**FACTS, "planned_steps": 200}},

@@ -58,7 +58,7 @@ def written(folder: Path, text: str) -> Path:
         ),
         ("[run]\nsteps = 5\n[optimizer]\nname = 'sgd'", 'needed "adamw" or "muon" or "schedule_free"'),
         (
-            "[run]\nsteps = 5\n[optimizer]\nname = 'schedule_free'",
+            "[run]\nsteps = 5\n[schedule]\nkind = 'linear'\n[optimizer]\nname = 'schedule_free'",
             'has no use for schedule.kind = "linear"; give schedule.kind = "constant"',
         ),
         (
@@ -221,4 +221,4 @@ def test_building_from_dotted_keys() -> None:
 def test_schedule_free_has_a_constant_rate_where_nothing_else_is_given(tmp_path: Path) -> None:
     config = load(written(tmp_path, "[run]\nsteps = 5\n[optimizer]\nname = 'schedule_free'"))
     assert config.schedule.kind == "constant"
-    assert load(written(tmp_path, "[run]\nsteps = 5")).schedule.kind == "cosine"
+    assert load(written(tmp_path, "[run]\nsteps = 5")).schedule.kind == "linear"

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -22,6 +23,7 @@ from talweg.train import loop, start, update
 from talweg.train.config import Config, load
 from talweg.train.evaluate import Loss
 from talweg.train.loop import train
+from talweg.train.sinks import TRACKERS
 from talweg.train.start import begin
 
 Make = Callable[..., Config]
@@ -336,3 +338,14 @@ def test_an_update_with_a_loss_that_is_not_finite_changes_nothing(configured: Ma
     assert same(before, dict(training.model.named_parameters()))
     assert (training.step, training.cursor, training.tokens) == (0, 0, 0)
     assert all(p.grad is None for p in training.model.parameters())
+
+
+def test_every_figure_of_the_log_stands_in_the_docs(configured: Make) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+)`", page))
+    config = configured(run__name="a", run__steps=3, batch__micro_batch=2, optimizer__average_decay=0.9)
+    list(train(config))
+    logged = {key for record in log(config) for key in record} - {"step", "talweg"}
+    assert {"loss", "mfu", "val_loss_average", "micro_batch_grad_norms"} <= logged
+    assert logged <= named, f"docs/training.md lacks {sorted(logged - named)}"
+    assert set(TRACKERS) <= named

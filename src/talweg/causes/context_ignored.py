@@ -29,9 +29,7 @@ NEEDS = ("val_loss", "unigram_nats")
 BAND = 0.1  # of u, either way. Our choice: none of 200 runs that only fall through H1 is called (notes/calibration.md)
 MIN_POINTS = 12  # our choice
 TAIL_SHARE = 0.5  # of the steps: how long it must have stood there
-FEWEST_A_TOKEN = (
-    100  # tokens seen for each of the vocabulary. Our choice: a sound run of 40 was 41 % of the way, of 7 9 %
-)
+FEWEST_A_TOKEN = 100  # tokens seen for each of the vocabulary. Our choice: sound runs were u = 9 % at 7, 41 % at 40
 STILL_FALLING = 0.1  # of H1 - H2: a tail that falls by more than this over its length only passes through
 
 

@@ -23,6 +23,7 @@ from talweg.run import Run
 
 GROUP = "measurement"
 NEEDS = ("val_tokens", "val_loss")
+NOTHING = Estimate(0.0, 0.0, 0.0)  # nats: a surer sight of the loss does not lower it
 WHOLE = 0.9  # of the file: the last window and the ends of documents may be left out. Our choice
 TOO_UNCERTAIN = 0.03  # nats. Our choice: the size of the remedies that a person weighs; 0.56 M tokens reach it
 
@@ -45,14 +46,14 @@ def examine(run: Run) -> Finding:
     )
     if off <= TOO_UNCERTAIN:
         return Finding("absent", because)
-    if whole and (read := _evaluated(run)) < WHOLE * tokens:
-        because = f"evaluations read {read:,.0f} of the file's {tokens:,.0f} tokens: uncertain by {off:.3f} nats"
-        everything = Remedy("whole_val", "evaluate all of it", {"evaluation.tokens": None}, None, 0.0)
-        return Finding("present", because, nats=Estimate(0.0, 0.0, 0.0), remedies=(everything,))
-    wanted = int(tokens * (off / (TOO_UNCERTAIN / 2)) ** 2)
+    read = min(_evaluated(run), tokens) if whole else tokens
+    if read < WHOLE * tokens and off * (read / tokens) ** 0.5 <= TOO_UNCERTAIN:
+        told = f"evaluations read {read:,.0f} of the file's {tokens:,.0f} tokens: uncertain by {off:.3f} nats"
+        return Finding("absent", f"{told}; talweg eval reads all of it")
+    wanted = int(read * (off / (TOO_UNCERTAIN / 2)) ** 2)
     change = f"validate on {wanted / 1e6:,.2g} M tokens (a larger share in talweg prepare)"
-    remedy = Remedy("larger_val", change, {"data.path": "DATA with a larger val", "evaluation.tokens": None})
-    return Finding("present", because, nats=Estimate(0.0, 0.0, 0.0), remedies=(remedy,))
+    remedy = Remedy("larger_val", change, {"data.path": "DATA with a larger val", "evaluation.tokens": None}, NOTHING)
+    return Finding("present", because, nats=NOTHING, remedies=(remedy,))
 
 
 def _evaluated(run: Run) -> float:

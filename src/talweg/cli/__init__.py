@@ -320,7 +320,8 @@ def _call(name: str, words: list[str]) -> int:
         parsed["overrides"] = overrides
     arguments, unknown = parse(command, name, [ALSO.get(word, word) for word in words])
     if unknown:
-        options = [f"--{p.replace('_', '-')}" for p in inspect.signature(command).parameters]
+        named = [p.name for p in inspect.signature(command).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        options = [f"--{name.replace('_', '-')}" for name in named if name != "overrides"]
         raise InputError(f"talweg {name} does not know {unknown[0]}{nearest(unknown[0], options)}")
     return command(*arguments.args, **{**arguments.kwargs, **parsed})
 
