@@ -457,9 +457,13 @@ def test_the_stated_error_of_a_whole_file_wins_over_the_law() -> None:
     stated_error = Series.of(run.val_loss.step, np.full(len(run.val_loss), 0.05))
     measured = replace(stated(run, eval_is_fixed=True), val_standard_error=stated_error)
     assert examine("evaluation_set_too_small", run).verdict == "absent"
-    found = examine("evaluation_set_too_small", measured)
+    read = (run.facts.eval_windows or 0) * (run.facts.context or 0)
+    found = examine("evaluation_set_too_small", stated(measured, val_tokens=float(read)))
     assert found.verdict == "present"
     assert "0.050" in found.because
+    part = examine("evaluation_set_too_small", measured)  # the file holds four times what was read: read more of it
+    assert part.verdict == "absent"
+    assert "talweg eval reads all of it" in part.because
 
 
 def test_a_rate_within_the_law_is_not_cleared_of_a_run_in_trouble() -> None:
