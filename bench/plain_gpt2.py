@@ -178,7 +178,7 @@ def main() -> None:
         f"{'model':<8}{'plain fp32':>12}{'trainer fp32':>14}{'trainer bf16':>14}  tokens/s, {arguments.threads} threads"
     )
     for name, changes in MODELS.items():
-        values = {**RECIPE, **changes, "batch.tokens_per_step": 8192}
+        values = {**RECIPE, **changes, "batch.tokens_per_step": 8192, "schedule.warmup_steps": 0}
         del values["hardware.precision"]
         config = configuration(values, "fp32", arguments.threads)
         plain = _rate(config, RandomText(256, config.model.vocabulary_size or 0), arguments.seconds)
