@@ -8,10 +8,11 @@ import pytest
 
 from talweg import causes, simulated
 from talweg.causes import short_documents, train_val_overlap, unshuffled_data
-from talweg.finding import Finding
 from talweg.laws import repetition
 from talweg.run import Run, Series
 from talweg.simulated import healthy
+
+from .asking import examine, rng
 
 TOKENS = simulated.PARAMETERS * simulated.TOKENS_PER_PARAMETER
 OF_DATA = (
@@ -27,16 +28,6 @@ FACTS = (
     *("train_tokens", "unique_tokens", "near_unique_tokens", "largest_token_id", "tokens_by_length"),
     *("val_overlap_share", "noisy_share", "order_drift_nats"),
 )
-
-
-def rng(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
-def examine(name: str, run: Run) -> Finding:
-    found = causes.catalogue()[name].examine(run)
-    assert isinstance(found, Finding)
-    return found
 
 
 @pytest.mark.parametrize("name", OF_DATA)

@@ -6,36 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from talweg import causes, evidence, simulated
+from talweg import evidence, simulated
 from talweg.causes import learning_rate_decayed_too_early, learning_rate_too_high, repeated_data
-from talweg.finding import Finding
 from talweg.laws import repetition
 from talweg.run import Run, Series
 from talweg.schedule import Schedule
 from talweg.simulated import Array, healthy, with_losses
 
-CATALOGUE = causes.catalogue()
+from .asking import examine, example, rng, stated
+
 PEAK = 6e-4
-
-
-def examine(name: str, run: Run) -> Finding:
-    found = CATALOGUE[name].examine(run)
-    assert isinstance(found, Finding)
-    return found
-
-
-def example(name: str, seed: int = 0) -> Run:
-    run = CATALOGUE[name].example(rng(seed))
-    assert isinstance(run, Run)
-    return run
-
-
-def rng(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
-def stated(run: Run, **facts: object) -> Run:
-    return replace(run, facts=replace(run.facts, **facts))  # type: ignore[arg-type]
 
 
 def with_val(run: Run, value: Array) -> Run:

@@ -7,34 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from talweg import causes, evidence, simulated
+from talweg import evidence, simulated
 from talweg.causes import clipping_always_on, throughput_loss
 from talweg.estimate import Estimate
 from talweg.finding import Finding
 from talweg.run import Run, Series
 from talweg.simulated import Array, healthy, with_losses
 
-CATALOGUE = causes.catalogue()
-
-
-def examine(name: str, run: Run) -> Finding:
-    found = CATALOGUE[name].examine(run)
-    assert isinstance(found, Finding)
-    return found
-
-
-def example(name: str, seed: int = 0) -> Run:
-    run = CATALOGUE[name].example(rng(seed))
-    assert isinstance(run, Run)
-    return run
-
-
-def rng(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
-def stated(run: Run, **facts: object) -> Run:
-    return replace(run, facts=replace(run.facts, **facts))  # type: ignore[arg-type]
+from .asking import examine, example, rng, stated
 
 
 def nats(found: Finding) -> Estimate:

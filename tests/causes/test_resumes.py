@@ -17,16 +17,10 @@ from talweg.run import Run, Series
 from talweg.schedule import Schedule
 from talweg.simulated import Array, healthy, with_losses
 
+from .asking import rng, stated
+
 THREE = (moments, schedules, data)
 AT = 5000.0
-
-
-def rng(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
-def stated(run: Run, **facts: object) -> Run:
-    return replace(run, facts=replace(run.facts, **facts))  # type: ignore[arg-type]
 
 
 def jumped(run: Run, size: float = 0.3, tau: float = 60.0, at: float = AT) -> Run:

@@ -80,8 +80,7 @@ class GPT(nn.Module):
         self.head = nn.Linear(shape.width, shape.vocabulary_size, bias=False)
         if shape.tied_head:
             self.head.weight = self.embedding.weight
-        self.watch_logits = False
-        self.max_logit: Tensor | None = None
+        self.max_logit: Tensor | None = None  # (), where `total_loss` shall keep the largest |logit|; None: nobody asks
         self._initialise()
 
     def features(self, tokens: Tensor, document: Tensor | None = None, cache: "Cache | None" = None) -> Tensor:
@@ -118,18 +117,15 @@ class GPT(nn.Module):
     def total_loss(self, tokens: Tensor, targets: Tensor, document: Tensor | None = None) -> Tensor:
         """tokens, targets (B, S) -> the sum of the nats of all tokens, for training. Targets are not negative.
 
-        Where `watch_logits` is set, `max_logit` becomes the largest |logit| before the cap, of all passes since it was
-        None.
+        `max_logit`, where it is a tensor, becomes the largest |logit| before the cap, of all passes since it was 0.
         """
         features = self.features(tokens, document).flatten(0, 1)
-        if self.watch_logits and self.max_logit is None:
-            self.max_logit = torch.zeros((), device=features.device)
         return cross_entropy.total_cross_entropy(
             features,
             self.head.weight,
             targets.flatten(),
             self.shape.logit_softcap,
-            self.max_logit if self.watch_logits else None,
+            self.max_logit,
         )
 
     def num_parameters(self) -> int:

@@ -81,7 +81,7 @@ def _records(plan: Plan, training: Training, log: Log, signals: Signals) -> Iter
     """Evaluate, judge, save, update; until the plan is done, a signal comes, or the run is not worth going on with."""
     check = SelfCheck.of(plan.folder / "log.jsonl")
     while True:
-        last, trouble, began = _over(plan, training), "", time.perf_counter()
+        last, verdict, began = _over(plan, training), "", time.perf_counter()
         caught = signals.seen_by_any(training.ranks)
         if _due(training.step, plan.config.evaluation.every, last) and training.evaluated < training.step:
             yield log.write(_evaluation(plan, training))
@@ -89,8 +89,8 @@ def _records(plan: Plan, training: Training, log: Log, signals: Signals) -> Iter
             yield from map(log.write, judgement.records)
             yield from (log.write({"step": training.step, "note": told}) for told in log.news())
             if plan.config.run.on_divergence != "continue" and training.step >= plan.schedule.warmup_steps:
-                trouble = judgement.fatal  # within the warm-up a loss may rise and come back
-        if caught or (_save_is_due(plan, training, last) and (last or not trouble)):
+                verdict = judgement.fatal  # within the warm-up a loss may rise and come back
+        if caught or (_save_is_due(plan, training, last) and (last or not verdict)):
             _save(plan, training, log)
         training.clock.reserve(time.perf_counter() - began)
         if last:
@@ -99,11 +99,12 @@ def _records(plan: Plan, training: Training, log: Log, signals: Signals) -> Iter
             note = f"stopped by {caught} at step {training.step}, and saved"
             yield {"step": training.step, "note": note, "signal": caught}
             return
-        if not trouble:
+        trouble = verdict
+        if not verdict:
             record, trouble = _update(plan, training)
             yield log.write(record)
         if trouble:
-            answer = divergence.meet(plan, training, trouble)
+            answer = divergence.meet(plan, training, trouble, lost=bool(verdict))
             yield log.write({"step": training.step, "note": answer.note, "stopped": not answer.goes_on})
             if not answer.goes_on:
                 return
@@ -185,7 +186,7 @@ def _gradients(plan: Plan, training: Training) -> tuple[Gradients, Record]:
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-        size = config.batch.micro_batch or plan.sequences_per_step
+        size = config.batch.micro_batch or plan.config.sequences_per_step
         raise OfThisRankError(
             f"rank {training.ranks.rank}: out of memory with batch.micro_batch = {size}; "
             f"give batch.micro_batch = {max(size // 2, 1)}: the run goes on from its newest checkpoint"
@@ -245,8 +246,9 @@ def _evaluation(plan: Plan, training: Training) -> Record:
     if training.average is not None and training.average.updates:
         with swapped_in(training.model, training.average.weights):
             record["val_loss_average"] = evaluate(training.model, plan.val, training.ranks, precision).value
-    if planned := clock.places(facts(plan, training.model), training.clock, training.step, _seconds(training)):
-        record["plan"] = planned
+    if training.clock.planned is not None and training.step:
+        stated = facts(plan, training.model)
+        record["plan"] = clock.places(stated, training.clock, training.step, _seconds(training))
     documents = details.by_document(losses, plan.val.document, counted)
     path = plan.folder / "evaluations" / f"step_{training.step:08}.npz"
     training.ranks.together(lambda: details.save(path, documents) if training.ranks.first else None)

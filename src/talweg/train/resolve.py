@@ -114,11 +114,7 @@ def resolve(
     fill("optimizer.muon_momentum", *horizon.muon_momentum(steps))
     fill("optimizer.embedding_lr_factor", *horizon.embedding_lr_factor(config))
     check_rates(config)
-    ending = round(config.schedule.end_share * steps)
-    share, told = MUON_WARMUP if config.optimizer.name == "muon" else WARMUP
-    decay = round(config.schedule.decay_share * steps) if config.schedule.kind == "wsd" else 0
-    warmup = max(min(round(share * steps), MAX_WARMUP, ending // 2, ending - decay), 0)
-    fill("schedule.warmup_steps", warmup, f"{told} of the run, at most {MAX_WARMUP} steps")
+    fill("schedule.warmup_steps", *_warmup(config, steps))
     check_schedule(config, steps)
     fill("evaluation.tokens", *horizon.evaluation_tokens(config, manifest, steps))
     assert config.evaluation.tokens is not None
@@ -142,6 +138,16 @@ def _model(config: Config, manifest: Manifest, fill: Callable[[str, Any, str], N
     fill("model.kv_heads", model.groups, "as many as heads")
     fill("model.feed_forward_width", model.hidden, f"{model.hidden / model.width:.3g} x width")
     fill("model.norm_epsilon", model.epsilon, f"that of {model.norm}")
+
+
+def _warmup(config: Config, steps: int) -> tuple[int, str]:
+    """Steps of warm-up that leave room for the decay, and why."""
+    schedule = config.schedule
+    ending = round(schedule.end_share * steps)
+    share, told = MUON_WARMUP if config.optimizer.name == "muon" else WARMUP
+    decay = round(schedule.decay_share * steps) if schedule.kind == "wsd" else 0
+    warmup = max(min(round(share * steps), MAX_WARMUP, ending // 2, ending - decay), 0)
+    return warmup, f"{told} of the run, at most {MAX_WARMUP} steps"
 
 
 def _micro_batch(

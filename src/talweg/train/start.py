@@ -59,10 +59,6 @@ class Plan:
     def schedule(self) -> Schedule:
         return self.resolved.schedule
 
-    @property
-    def sequences_per_step(self) -> int:
-        return self.config.tokens_per_step // self.config.model.context
-
 
 def begin(config: Config) -> tuple[Plan, Training, tuple[str, ...]]:
     """Open or create the run. The notes say what a person should know, e.g. a checkpoint that was refused."""
@@ -123,7 +119,7 @@ def _texts(config: Config, split: Split) -> tuple[evaluate.Text, evaluate.Text]:
 
 def _check_shares(plan: Plan, ranks: Ranks) -> None:
     """Raise InputError where the batch cannot be shared among the ranks."""
-    config, sequences = plan.config, plan.sequences_per_step
+    config, sequences = plan.config, plan.config.sequences_per_step
     found = f"batch.tokens_per_step = {config.tokens_per_step} is {sequences} sequences of {config.model.context}"
     if sequences < ranks.world:
         raise InputError(f"{found}, too few for {ranks.world} ranks; raise it, or start fewer")
@@ -156,6 +152,7 @@ def fresh(
     ranks = ranks or Ranks(device=config.hardware.device)
     torch.manual_seed(config.run.seed)
     model = GPT(shape(config)).to(ranks.device)
+    model.max_logit = torch.zeros((), device=ranks.device)  # before compiling: after it, that would be done once more
     if weights is not None:
         fill(model, weights)
     objective = parallel.spread(model, config, ranks, tell)
@@ -217,18 +214,18 @@ def seconds_per_step(config: Config, windows: Windows) -> float:
     return sorted(times)[len(times) // 2]
 
 
-def facts(plan: Plan, model: GPT | None, ranks: int = 1) -> dict[str, Any]:
+def facts(plan: Plan, model: GPT, ranks: int = 1) -> dict[str, Any]:
     """What the run is, in the words of `run.Facts`."""
     config, schedule, manifest = plan.config, plan.schedule, plan.manifest
     known = {
-        "parameters": model.num_parameters() if model else None,
-        "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad) if model else None,
+        "parameters": model.num_parameters(),
+        "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         **{name: getattr(config.model, name) for name in ("layers", "heads", "width", "context", "vocabulary_size")},
         "dropout": config.model.dropout,
         "bias": config.model.bias,
         "tokens_per_step": config.tokens_per_step,
         "micro_batch": config.batch.micro_batch,
-        "accumulation": -(-plan.sequences_per_step // (config.batch.micro_batch or 1)),
+        "accumulation": -(-config.sequences_per_step // (config.batch.micro_batch or 1)),
         "planned_steps": plan.resolved.steps,
         "optimizer": config.optimizer.name,
         "schedule": schedule.kind,

@@ -19,14 +19,13 @@ from talweg.train.config import Config
 from talweg.train.loss_scale import LossScale
 from talweg.train.ranks import Ranks, draw_anew
 
+ROUNDING = 1e-6  # added to a norm that is divided by, as torch does
+
 
 class Batches(Protocol):
     """What training asks of a text, as `corpus.windows.Windows` answers it."""
 
     def batch(self, first: int, count: int) -> Batch: ...
-
-
-ROUNDING = 1e-6  # added to a norm that is divided by, as torch does
 
 
 @dataclass(eq=False)
@@ -35,10 +34,9 @@ class Training:
 
     model: GPT
     optimizer: torch.optim.Optimizer
-    objective: Callable[
-        ..., Tensor
-    ]  # (inputs, targets[, document]) (B, S) -> the sum of their nats; its backward fills
-    #                                   the gradients of `model`. The model's own, or that compiled or made parallel
+    # (inputs, targets[, document]) (B, S) -> the sum of their nats; its backward pass fills the gradients of `model`.
+    # The model's own, or that compiled or made parallel
+    objective: Callable[..., Tensor]
     ranks: Ranks = field(default_factory=Ranks)
     loss_scale: LossScale | None = None  # fp16 only
     average: Average | None = None  # of the weights, evaluated beside them
@@ -82,7 +80,7 @@ class Update:
 def accumulate(training: Training, config: Config, windows: Batches) -> Gradients:
     """Gradients of the mean loss over all tokens of the update, in micro-batches, each rank its share of them."""
     ranks, total = training.ranks, config.tokens_per_step
-    first, count = rank_slice(training.cursor, total // config.model.context, ranks.rank, ranks.world)
+    first, count = rank_slice(training.cursor, config.sequences_per_step, ranks.rank, ranks.world)
     began = time.perf_counter()
     batch = windows.batch(first, count)
     loader_seconds = time.perf_counter() - began
@@ -92,7 +90,8 @@ def accumulate(training: Training, config: Config, windows: Batches) -> Gradient
     parts = [slice(at, at + size) for at in range(0, count, size)]
     nats = torch.zeros((), device=ranks.device)
     norms = _Norms(training, total)
-    training.model.watch_logits, training.model.max_logit = True, None
+    if (largest := training.model.max_logit) is not None:
+        largest.zero_()
     for part in parts:
         last = part is parts[-1]
         tensors = [to_device(array[part], ranks.device) for array in arrays]  # (B, S) each
@@ -104,14 +103,12 @@ def accumulate(training: Training, config: Config, windows: Batches) -> Gradient
         (loss * factor).backward()  # type: ignore[no-untyped-call]
         nats += loss.detach()
         norms.after(last, tensors[0].numel())
-    own = nats.double() * total
-    largest = None if training.model.max_logit is None else float(training.model.max_logit)
+    own, tokens = nats.double() * total, count * config.model.context
+    rest = (norms.values(), loader_seconds, None if largest is None else float(largest))
     if ranks.world == 1:
-        own_loss = float(own) / (count * config.model.context)
-        return Gradients(float(nats), (own_loss,), norms.values(), loader_seconds, largest)
-    sums = ranks.gathered(torch.stack([own, torch.tensor(count * config.model.context, device=own.device).double()]))
-    by_rank = tuple((sums[:, 0] / sums[:, 1]).tolist())
-    return Gradients(float(sums[:, 0].sum()) / total, by_rank, norms.values(), loader_seconds, largest)
+        return Gradients(float(nats), (float(own) / tokens,), *rest)
+    sums = ranks.gathered(torch.stack([own, torch.tensor(tokens, device=own.device).double()]))
+    return Gradients(float(sums[:, 0].sum()) / total, tuple((sums[:, 0] / sums[:, 1]).tolist()), *rest)
 
 
 def apply(training: Training, config: Config, rate: float, gradients: Gradients) -> Update:
@@ -136,7 +133,7 @@ def apply(training: Training, config: Config, rate: float, gradients: Gradients)
             training.average.update(training.model)
         training.step += 1
         training.skipped_in_a_row = 0
-        training.cursor += config.tokens_per_step // config.model.context
+        training.cursor += config.sequences_per_step
         training.tokens += config.tokens_per_step
         if training.loss_scale is not None:
             training.loss_scale.succeeded()
