@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from talweg.model import cross_entropy
+from talweg.model import cross_entropy, limits
 from talweg.model.cross_entropy import token_losses, total_cross_entropy
 from talweg.model.gpt import GPT
 from talweg.model.shape import Shape
@@ -32,8 +32,8 @@ def rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int
 
 
 def in_parts(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
-    monkeypatch.setattr(cross_entropy, "LOGITS", {"cpu": 1, "cuda": 1})
-    monkeypatch.setattr(cross_entropy, "LEAST", {"cpu": rows, "cuda": rows})
+    monkeypatch.setattr(limits, "LOGITS", {"cpu": 1, "cuda": 1})
+    monkeypatch.setattr(limits, "LEAST", {"cpu": rows, "cuda": rows})
 
 
 def plain(features: Tensor, weight: Tensor, targets: Tensor, cap: float) -> Tensor:

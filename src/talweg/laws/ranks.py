@@ -13,18 +13,13 @@ undertrained models.
 """
 
 from talweg.estimate import Estimate
+from talweg.laws import batch as batches
 from talweg.laws import size, undertrained
-
-# Best batch in tokens for D tokens of training, StepLaw (arXiv 2503.04715), taken for B_c: at the best batch steps and
-# tokens are in balance. Known to a factor 4 either way: Bergsma 2025 finds D^0.383 in place of D^0.571.
-BEST_BATCH, BEST_BATCH_POWER = 0.58, 0.571
-FACTOR = 4.0
 
 
 def critical_batch(tokens: float) -> Estimate:
-    """B_c in tokens, a factor 4 either way."""
-    best = BEST_BATCH * tokens**BEST_BATCH_POWER
-    return Estimate(best, best / FACTOR, best * FACTOR)
+    """B_c in tokens. The best batch is taken for it: there steps and tokens are in balance."""
+    return batches.optimum(tokens)
 
 
 def worth(batch: float, num: float, critical: float) -> float:

@@ -17,11 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from talweg.model.kernels import compute_dtype, precise
+from talweg.model.limits import rows_at_a_time
 
-# Logits of a part, and the fewest tokens in one. Each part adds to the (V, D) gradient of the weight: on a CPU with
-# V = 4,096 parts of 128 tokens cost 15 % more than one part, of 256 4 %, of 512 and more nothing (notes/model.md).
-LOGITS = {"cpu": 2**25, "cuda": 2**26, "mps": 2**25}
-LEAST = {"cpu": 512, "cuda": 1024, "mps": 512}
 CACHED = 2**19  # logits turned into probabilities at a time on a CPU: 2 MB, the second-level cache of one core
 SMALLEST = 1e-30  # probability whose logarithm in fp32 is still exact
 
@@ -51,12 +48,6 @@ def token_losses(features: Tensor, weight: Tensor, targets: Tensor, cap: float =
         for part, target in zip(torch.split(features, rows), torch.split(targets, rows), strict=True)
     ]
     return torch.cat(losses)
-
-
-def rows_at_a_time(vocabulary_size: int, device: str) -> int:
-    """Tokens whose logits are held at once."""
-    kind = device if device in LOGITS else "cpu"
-    return max(LOGITS[kind] // vocabulary_size, LEAST[kind])
 
 
 def softcap(logits: Tensor, cap: float) -> Tensor:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from talweg.model.limits import LONGEST_PLAIN
+
 EPSILON = 1e-6  # under the root of a mean square
-LONGEST_PLAIN = 512  # positions up to which plain attention in bf16 is the faster one on a CPU with matrix units
 
 
 def rms_norm(x: Tensor, gain: Tensor | None = None, epsilon: float = EPSILON) -> Tensor:

@@ -13,14 +13,13 @@ tensors that autograd saves, and bench/memory.py the sum against the peak of a p
 
 from dataclasses import dataclass
 
+from talweg.model.limits import LONGEST_PLAIN, rows_at_a_time
 from talweg.model.shape import Shape, from_values
 from talweg.train.config import Config, items
 from talweg.train.model_size import matrices_size, model_size, positions_size
 
 MOMENTS = {"adamw": 8, "muon": 8, "schedule_free": 8}  # bytes a weight, in fp32
 MUON = 4  # of the matrices of the blocks, which have one moment only
-LOGITS, LEAST = {"cpu": 2**25, "cuda": 2**26, "mps": 2**25}, {"cpu": 512, "cuda": 1024, "mps": 512}  # of cross_entropy
-LONGEST_PLAIN = 512  # kernels.LONGEST_PLAIN: positions up to which a CPU has attention as plain products in bf16
 
 # What the allocator holds without using it, as a share of what comes and goes (activations, work). On a CPU: holes that
 # the C library's heap leaves between blocks of changing sizes, measured with blocks of 4 and of 2 bytes a number
@@ -158,7 +157,7 @@ def logits_bytes(shape: Shape, tokens: int, e: int, device: str) -> int:
     """What the head and the loss hold at their most: the logits of a part of the tokens, and the gradients of the
     features and of the head, which `cross_entropy` computes with them."""
     table, V = shape.vocabulary_size * shape.width, shape.vocabulary_size
-    rows = min(max(LOGITS[device] // V, LEAST[device]), tokens)
+    rows = min(rows_at_a_time(V, device), tokens)
     in_parts = 1 if rows < tokens else 0  # each part's gradient of the head is added to the sum
     copies = 2 * e if e == 2 else 4 * in_parts  # of the head: its cast and one part's gradient
     logits = rows * V * (e if device == "cpu" else e + 8)  # a GPU has all of a part in fp32 too
