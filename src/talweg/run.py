@@ -80,6 +80,7 @@ class Facts:
     width: int | None = None
     context: int | None = None  # tokens
     vocabulary_size: int | None = None
+    tied_embeddings: bool | None = None  # the head is the token embedding
     dropout: float | None = None
     bias: bool | None = None
     # batch and length
@@ -105,6 +106,11 @@ class Facts:
     ranks: int | None = None  # processes that train together
     resumed_at: tuple[float, ...] | None = None  # steps at which a checkpoint was taken up again; (): at none
     initialised_from: str | None = None  # the weights that training began with, where they were not random
+    # what one logged value is
+    train_loss_window: int | None = None  # updates that a training loss of kind interval_mean is the mean of
+    train_loss_decay: float | None = None  # of a running mean: the weight of the one before in the next, per update
+    train_loss_ranks: str | None = None  # whose loss it is: "mean" of all ranks, or "one"
+    nan_logged_as: str | None = None  # where a loss that is NaN does not stand there as NaN: what stands in its place
     # evaluation
     eval_windows: int | None = None  # context-long windows in one evaluation
     eval_is_fixed: bool | None = None  # the same windows every time
@@ -168,6 +174,10 @@ class Reading:
     lines: int = 0
     lines_not_understood: int = 0
     notes: tuple[str, ...] = ()  # what a person should know, e.g. "the last line is cut off and was left out"
+    unknown: tuple[tuple[int, str], ...] = ()  # some lines that were not understood: number from 1, text
+    runs: tuple[str, ...] = ()  # the runs that were found there, where there are several
+    run_starts: tuple[int, ...] = ()  # of several in one text: the line with which each begins
+    configurations: tuple[str, ...] = ()  # files beside the log that were read
 
 
 @dataclass(frozen=True, eq=False)  # eq=False: a Run is hashed by identity, so what is derived from it can be cached
@@ -194,6 +204,13 @@ class Run:
     mfu: Series = field(default_factory=Series)  # share of the device's peak FLOP/s in use, 0 to 1
     rank_loss_spread: Series = field(default_factory=Series)  # highest minus lowest training loss of the ranks, nats
     rank_weight_spread: Series = field(default_factory=Series)  # difference of weights between ranks; 0: none
+    val_bits_per_byte: Series = field(default_factory=Series)  # where validation is logged so; free of the tokenizer
+    wall_time: Series = field(default_factory=Series)  # seconds since 1970 at which a step was logged
+    others: Mapping[str, Series] = field(
+        default_factory=dict
+    )  # columns that nothing asks for, by their name in the log
+    # by column: points that a later start of the run overtook, a Series for each piece
+    superseded: Mapping[str, tuple[Series, ...]] = field(default_factory=dict)
     facts: Facts = field(default_factory=Facts)
     reading: Reading = field(default_factory=Reading)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from talweg.columns import decimals, standing
+from talweg.logs.columns import decimals, standing
 
 
 def slow(steps: list[int], values: list[float]) -> list[int]:

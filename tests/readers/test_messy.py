@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from talweg.errors import InputError
+from talweg.logs.given import Asked, Log
 from talweg.readers import read
 from talweg.readers.nanogpt import read as read_nanogpt
 from talweg.run import Run
@@ -97,10 +98,10 @@ def test_a_folder_without_a_log(tmp_path: Path) -> None:
 
 
 def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def denied(path: Path) -> bytes:  # the tests may run as root, who may read everything
+    def denied(path: Path, mode: str) -> object:  # the tests may run as root, who may read everything
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", denied)
+    monkeypatch.setattr(Path, "open", denied)
     assert "may not be read" in refused(tmp_path / "train.log")
 
 
@@ -131,7 +132,7 @@ def test_a_last_evaluation_cut_anywhere_gives_the_whole_point_or_none(tmp_path: 
     assert len(run.val_loss) == (2 if cut == 1 else 1)  # 1: only the end of the line is missing
     assert points(run.val_loss).items() <= EXPECTED[2].items()
     left = text[:-cut].split("\n")[-1]
-    assert any("cut off" in note for note in run.reading.notes) == (cut > 1 and left.startswith("step 2"))
+    assert any("cut off" in note for note in run.reading.notes) == (cut > 1 and left.startswith("step"))
 
 
 def test_windows_line_ends(tmp_path: Path) -> None:
@@ -171,7 +172,7 @@ def test_lines_without_end_do_not_hang_it(tmp_path: Path) -> None:
     ):
         assert "loss" in refused(saved(tmp_path, (line + "x\n").encode())) if "3.2" not in line else True
         run = read(saved(tmp_path, (LOG + line + "\n").encode()))
-        assert len(run.val_loss) == 2
+        assert len(run.val_loss) == (1 if "3.2" in line else 2)  # that one goes back to step 5: a resume
 
 
 def test_thousands_separators(tmp_path: Path) -> None:
@@ -291,4 +292,4 @@ def test_inserted_garbage_lines_never_change_the_points(inserted: list[tuple[int
     lines = LOG.splitlines()
     for place, garbage in inserted:
         lines.insert(place, garbage)
-    assert losses(read_nanogpt("\n".join(lines) + "\n")) == EXPECTED
+    assert losses(read_nanogpt(Log.of_text("\n".join(lines) + "\n"), Asked())) == EXPECTED

@@ -9,6 +9,7 @@ import pytest
 
 from talweg import readers
 from talweg.errors import InputError
+from talweg.logs.given import Head
 from talweg.readers import formats, read
 from tests.conftest import shared
 from tests.readers.test_nanogpt import LOG, written
@@ -48,7 +49,7 @@ def test_formats_that_are_not_read_yet_are_named(name: str, program: str) -> Non
 
 def test_a_reader_of_another_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     foreign = types.SimpleNamespace(
-        NAME="foreign", sniff=lambda head: float("~~foreign" in head), read=readers.formats()["nanogpt"].read
+        NAME="foreign", sniff=lambda head: float("~~foreign" in head.text), read=readers.formats()["nanogpt"].read
     )
     entry = types.SimpleNamespace(name="foreign", load=lambda: foreign)
     monkeypatch.setattr(readers, "entry_points", lambda group: [entry] if group == "talweg.readers" else [])
@@ -66,7 +67,7 @@ def test_every_reader_keeps_the_contract() -> None:
         assert name == reader.NAME
         assert reader.__doc__
         for head in ("", "\n", "x", "{", "[[", '"', "0", "\x00", "a,b\n1", "iter", "step 1: train loss"):
-            assert reader.sniff(head) == 0.0
+            assert reader.sniff(Head(head)) == 0.0
 
 
 def test_importlib_is_the_registry() -> None:

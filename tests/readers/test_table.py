@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from talweg.errors import InputError
+from talweg.logs.given import Asked, Log
 from talweg.readers import read
 from talweg.readers.table import read as read_table
 from talweg.readers.table.roles import guess
@@ -275,7 +276,7 @@ def test_inserted_garbage_lines_never_change_the_points(inserted: list[tuple[int
         if len(cells) == 5 and cells[0].strip().isdigit():
             continue  # that is no garbage but a row
         lines.insert(place, garbage)
-    run = read_table("\n".join(lines) + "\n")
+    run = read_table(Log.of_text("\n".join(lines) + "\n"), Asked())
     assert points(run.train_loss) == {0: 10.9, 10: 8.5, 20: 7.25}
     assert points(run.val_loss) == {0: 10.8, 20: 7.3}
 

@@ -1,25 +1,28 @@
 """Logs of trainers: `read(path)` finds out which program wrote a log and returns the `Run`.
 
 A file in this folder is a format: `NAME`, `sniff(head) -> float` (how sure it is, 0 to 1) and
-`read(text, *, source, config, loss_column) -> Run`. Other packages add formats by the entry point group
-`talweg.readers`.
+`read(log, asked) -> Run`. Other packages add formats by the entry point group `talweg.readers`.
 """
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from talweg.configs import kind_of, read_data
+from talweg.configs import kind_of, read_data, read_facts
 from talweg.errors import InputError
-from talweg.run import Facts, Run
-from talweg.textfile import HEAD, Text, read_text
+from talweg.logs.given import Asked, Head, Log
+from talweg.run import COLUMN_NAMES, Facts, Run
+from talweg.textfile import what_it_is
 
 COUNTS = ("train_tokens", "unique_tokens")
 SAME_TEXT = 0.01  # two counts of one text agree to this share. Our choice: copies may be told by other rules
+LOG_SUFFIXES = (".log", ".txt", ".out", ".err", ".csv", ".tsv", ".jsonl", ".json", ".parquet", ".gz", ".zst", ".xz")
+MOST_LOGS = 50  # of a folder that no reader knows are looked at
 
 
 @cache
@@ -39,27 +42,59 @@ def read(
     data: Path | str | None = None,
     tokenizer: str | None = None,
     loss_column: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    format: str | None = None,
+    run: str | None = None,
 ) -> Run:
     """The run that a log tells of.
 
-    path:   a log of any known trainer, a run folder of Talweg, or "-" for standard input.
+    path:   a log of any known trainer, a folder of one, a run folder of Talweg, or "-" for standard input.
     config: the trainer's configuration file; what it states wins over what the log states.
     data:   a folder of `talweg prepare`, or token files such as nanoGPT's train.bin; its counts complete the facts.
     tokenizer: gpt2, or the file of the one that made such token files.
     loss_column: the name of the training loss in a table, where the guess would be another.
+    columns: the names of other columns, by the column of `Run` that they are, such as {"val_loss": "dev/nll"}.
+    format: the name of a reader, where the guess would be another.
+    run: which one, where several are in one place: its name, or its number from 1.
     Raises InputError when something cannot be read, and always when no loss was understood.
     """
-    text = _text(path)
-    reader = _reader_of(text)
-    config = None if config is None else Path(config)
-    run: Run = reader.read(text.text, source=text.source, config=config, loss_column=loss_column)
-    if run.last_step is None:
-        raise InputError(f"{text.source}: no loss was found in it ({run.format}); nothing can be said about this run")
+    named = {**(columns or {}), **({} if loss_column is None else {"train_loss": loss_column})}
+    if unknown := sorted(set(named) - set(COLUMN_NAMES)):
+        raise InputError(f"{unknown[0]} is no column of a run; the columns are {', '.join(COLUMN_NAMES)}")
+    log = Log.at(path)
+    reader, log = _reader_of(log) if format is None else (_format(format), log)
+    asked = Asked(None if config is None else Path(config), (), named, run)
+    found = _read(reader, log, asked)
+    if found.last_step is None and not found.val_bits_per_byte:
+        raise InputError(f"{log.source}: no loss was found in it ({found.format}); nothing can be said about this run")
+    if config is not None and not getattr(reader, "TAKES_CONFIG", False):
+        found = replace(found, facts=read_facts(config).over(found.facts))
     if data is not None:
-        run = replace(run, facts=run.facts.over(_of_this_run(read_data(data, tokenizer), run, data)))
-    if text.notes:
-        run = replace(run, reading=replace(run.reading, notes=text.notes + run.reading.notes))
-    return run
+        found = replace(found, facts=found.facts.over(_of_this_run(read_data(data, tokenizer), found, data)))
+    if log.notes:
+        notes = tuple(dict.fromkeys([*log.notes, *found.reading.notes]))
+        found = replace(found, reading=replace(found.reading, notes=notes))
+    return found
+
+
+def _format(name: str) -> ModuleType:
+    if name not in formats():
+        raise InputError(f"--format {name}: no such format; there are {', '.join(formats())}")
+    return formats()[name]
+
+
+def _read(reader: ModuleType, log: Log, asked: Asked) -> Run:
+    """The run; of several in one text the one that is asked for, the last one otherwise."""
+    found: Run = reader.read(log, asked)
+    starts = found.reading.run_starts
+    if asked.run is None or not starts:
+        return found
+    if not asked.run.isdigit() or not 1 <= int(asked.run) <= len(starts):
+        raise InputError(f"{log.source} holds {len(starts)} runs, which are numbered from 1; there is no {asked.run}")
+    place = int(asked.run)
+    part = log.lines(starts[place - 1], starts[place] if place < len(starts) else None)
+    found = reader.read(part, replace(asked, run=None))
+    return replace(found, reading=replace(found.reading, runs=tuple(map(str, range(1, len(starts) + 1)))))
 
 
 def _of_this_run(found: Facts, run: Run, data: Path | str) -> Facts:
@@ -74,33 +109,60 @@ def _of_this_run(found: Facts, run: Run, data: Path | str) -> Facts:
     return found
 
 
-def _text(path: Path | str) -> Text:
-    """The log at a path; of a run folder its log.jsonl."""
-    if str(path) != "-" and Path(path).is_dir():
-        log = Path(path) / "log.jsonl"
-        if not log.is_file():
-            raise InputError(f"{path} is a folder without a log.jsonl, so no run of Talweg; give the log itself")
-        return replace(read_text(log), source=str(path))
-    return read_text(path)
+# ---------------------------------------------------------------- which format
 
 
-def _reader_of(text: Text) -> ModuleType:
-    """The reader that is surest of the beginning of the text; failing that, of its end."""
-    for part in (text.head, text.text[-HEAD:]):
-        sure, best = max(((float(reader.sniff(part)), name) for name, reader in formats().items()), default=(0.0, ""))
-        if sure > 0:
-            return formats()[best]
-    raise InputError(f"{text.source}: no loss was found in its {len(text.text.splitlines()):,} lines; {_advice(text)}")
+def _reader_of(log: Log) -> tuple[ModuleType, Log]:
+    """The reader that is surest of the beginning of a log, failing that of its end or of places in between."""
+    for head in log.windows():
+        if (name := _surest(head)) is not None:
+            return formats()[name], log
+    if log.is_folder:
+        return _within(log)
+    raise InputError(_advice(log))
 
 
-def _advice(text: Text) -> str:
-    """What to do with a text without any loss."""
+def _surest(head: Head) -> str | None:
+    sure, best = max(((float(reader.sniff(head)), name) for name, reader in formats().items()), default=(0.0, ""))
+    return best if sure > 0 else None
+
+
+def _within(folder: Log) -> tuple[ModuleType, Log]:
+    """The one log in a folder that no reader knows as its own."""
+    assert folder.path is not None
+    names = [name for name in folder.names if name.endswith(LOG_SUFFIXES) and name.count("/") < 2][:MOST_LOGS]
+    found: list[tuple[ModuleType, Log]] = []
+    for name in names:
+        log = Log(f"{folder.source.rstrip('/')}/{name}", folder.path / name)
+        if log.raw and (format := next(filter(None, map(_surest, log.windows())), None)) is not None:
+            found.append((formats()[format], log))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise InputError(
+            f"{folder.source} is a folder without a log.jsonl and without another log that is known; {GIVE}"
+        )
+    logs = ", ".join(log.source for _, log in found[:4])
+    raise InputError(f"{folder.source} is a folder with {len(found)} logs ({logs}); give one of them")
+
+
+GIVE = (
+    "give the output of a trainer (docs/formats.md lists them), a run folder of Talweg, or a table (CSV, TSV, JSONL) "
+    "with a step and a loss column"
+)
+
+
+def _advice(log: Log) -> str:
+    """What to do with something that no reader knows."""
+    if not log.is_text:
+        return f"{log.source} {what_it_is(log.raw)}"
     try:
-        kind = kind_of(text.source).NAME if text.source != "-" else ""
+        kind = kind_of(log.path).NAME if log.path is not None else ""
     except InputError:
         kind = ""
+    num = log.text.count("\n") + (not log.text.endswith("\n")) if len(log.raw) < 65_536 else 0
+    lines = f"its {num:,} lines" if num else "it"
     if kind:
-        return "it looks like a configuration: give the log of the run first, and this with --config"
-    return (
-        "give the output of nanoGPT, a run folder of Talweg, or a table (CSV, TSV, JSONL) with a step and a loss column"
-    )
+        found = "it looks like a configuration: give the log of the run first, and this with --config"
+        return f"{log.source}: no loss was found in {lines}; {found}"
+    return f"{log.source}: no loss was found in {lines}; {GIVE}"

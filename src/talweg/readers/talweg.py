@@ -4,14 +4,13 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from talweg.columns import decimals, standing
-from talweg.configs import read_facts
 from talweg.errors import InputError
+from talweg.logs.columns import decimals, standing
+from talweg.logs.given import Asked, Head, Log
 from talweg.run import FACT_NAMES, Facts, LossKind, Reading, Run, Series
 
 NAME = "talweg"
@@ -40,18 +39,23 @@ COLUMNS: tuple[tuple[str, str, LossKind], ...] = (
 )
 
 
-def sniff(head: str) -> float:
-    """The first complete record names this program."""
-    for line in head.split("\n")[:20]:
+def sniff(head: Head) -> float:
+    """The first complete record names this program; of a folder, it is a run folder that holds log.jsonl."""
+    if head.names:
+        return 1.0 if "log.jsonl" in head.names else 0.0
+    for line in head.text.split("\n")[:20]:
         if line.startswith("{") and '"talweg"' in line and ('"facts"' in line or '"step"' in line):
             return 1.0
     return 0.0
 
 
-def read(text: str, *, source: str = "", config: Path | None = None, loss_column: str | None = None) -> Run:
+def read(log: Log, asked: Asked) -> Run:
     """The run that this log tells of. Raises InputError when no loss was logged yet."""
-    if loss_column is not None:
-        raise InputError(f"--loss-column {loss_column}: {source} is a log of Talweg, whose columns are known")
+    source = log.source
+    if asked.columns:
+        name = next(iter(asked.columns.values()))
+        raise InputError(f"--loss-column {name}: {source} is a log of Talweg, whose columns are known")
+    text = (Log.at(log.path / "log.jsonl") if log.is_folder and log.path is not None else log).text
     records, num_bad, cut = _records(text)
     notes: list[str] = ["the last line is cut off in the middle and was left out"] if cut else []
     columns = {column: _series(records, field, kind, notes) for column, field, kind in COLUMNS}
@@ -59,8 +63,6 @@ def read(text: str, *, source: str = "", config: Path | None = None, loss_column
     run = Run(source=source, format=NAME, facts=facts, **columns)  # type: ignore[arg-type]  # fields of Run by name
     if run.last_step is None:
         raise InputError(f"{source}: the log has {len(records)} records but no loss yet; wait for the first steps")
-    if config is not None:
-        run = replace(run, facts=read_facts(config).over(facts))
     lines = text.count("\n") + (not text.endswith("\n"))
     return replace(run, reading=Reading(lines, num_bad, tuple(notes)))
 

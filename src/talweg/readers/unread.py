@@ -1,9 +1,9 @@
 """Formats that are recognised so that a person is told what was given, and that are not read yet."""
 
 import re
-from pathlib import Path
 
 from talweg.errors import InputError
+from talweg.logs.given import Asked, Head, Log
 from talweg.run import Run
 
 NAME = "unread"
@@ -33,14 +33,14 @@ SIGNATURES: tuple[tuple[str, re.Pattern[str]], ...] = (
 )
 
 
-def sniff(head: str) -> float:
+def sniff(head: Head) -> float:
     """Surer than a table, less sure than a reader that knows the lines."""
-    return 0.8 if _signature(head) else 0.0
+    return 0.8 if _signature(head.text) else 0.0
 
 
-def read(text: str, *, source: str = "", config: Path | None = None, loss_column: str | None = None) -> Run:
+def read(log: Log, asked: Asked) -> Run:
     """Always raises InputError, which names the format."""
-    raise InputError(f"{source}: this looks like {_signature(text)}, which is not read yet; {EXPORT}")
+    raise InputError(f"{log.source}: this looks like {_signature(log.text)}, which is not read yet; {EXPORT}")
 
 
 def _signature(text: str) -> str | None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from talweg.columns import decimals, standing
-from talweg.configs import read_facts
 from talweg.errors import InputError
+from talweg.logs.columns import decimals, standing
+from talweg.logs.given import Asked, Head, Log
 from talweg.readers.table.load import Table, load, number
 from talweg.readers.table.roles import CONSTANTS, SECONDS, Roles, guess, is_loss, is_running_mean, plain
 from talweg.run import Facts, LossKind, Reading, Run, Series
@@ -17,9 +17,10 @@ NAME = "table"
 RESTARTS = 2  # falls of a count that are taken as restarts; with more of them it counts each row. Our choice
 
 
-def sniff(head: str) -> float:
+def sniff(head: Head) -> float:
     """Surer when a step and a loss are among the columns. The head of a long file may end within a row."""
-    whole = head if len(head) < 1000 else head[: head.rfind("\n") + 1] or head
+    text = head.text
+    whole = text if len(text) < 1000 else text[: text.rfind("\n") + 1] or text
     table = load(whole)
     if table is None or (table.num_rows < 2 and len(table.columns) < 2):
         return 0.0
@@ -31,12 +32,13 @@ def sniff(head: str) -> float:
     return 0.3 if roles.step or roles.train or roles.val else 0.1 if cells and numeric > cells / 2 else 0.0
 
 
-def read(text: str, *, source: str = "", config: Path | None = None, loss_column: str | None = None) -> Run:
-    """The run in a table.
+def read(log: Log, asked: Asked) -> Run:
+    """The run in a table; `asked.columns` tells what the names do not.
 
-    loss_column: the training loss, where the names do not tell it. Raises InputError when there is no step or no loss.
+    Raises InputError when there is no step or no loss.
     """
-    table = load(text)
+    source, loss_column = log.source, asked.columns.get("train_loss")
+    table = load(log.text)
     if table is None:
         raise InputError(
             f"{source or 'this text'} is no table: a header and rows (CSV, TSV), JSONL or JSON were needed"
@@ -60,7 +62,7 @@ def read(text: str, *, source: str = "", config: Path | None = None, loss_column
         learning_rate=series(roles.learning_rate, "learning rate"),
         grad_norm=series(roles.grad_norm, "gradient norm"),
         seconds_per_step=replace(seconds, value=seconds.value * SECONDS.get(plain(roles.seconds or ""), 1.0)),
-        facts=facts if config is None else read_facts(config).over(facts),
+        facts=facts,
         **{column: _in_our_unit(column, found, notes) for column, found in others.items()},  # type: ignore[arg-type]
     )
     if run.last_step is None:

@@ -18,6 +18,8 @@ class Standing:
     num_repeated: int = 0  # the same step with the same value stood there before
     num_superseded: int = 0  # a later line went back to this step or before it
     went_back_to: tuple[float, ...] = ()  # the steps at which the log went back: resumes, or runs started anew
+    went_back_at: tuple[int, ...] = ()  # the indices of the points with these steps
+    repeated: NDArray[np.bool_] | None = None  # (T,) None: no point
 
     def notes(self, name: str) -> tuple[str, ...]:
         """What a person should know of it; `name` is what these points are, e.g. "train loss"."""
@@ -65,8 +67,12 @@ def standing(
     lowest_after = np.append(np.minimum.accumulate(steps[::-1])[::-1][1:], np.inf)
     overtaken = steps >= lowest_after
     keep[first[overtaken]] = False
-    back = steps[1:][np.diff(steps) < 0]
-    return Standing(keep, num_repeated, int(overtaken.sum()), tuple(float(s) for s in back))
+    back = first[1:][np.diff(steps) < 0]
+    repeated = np.zeros(step.size, dtype=np.bool_)
+    repeated[order[1:][same]] = True
+    return Standing(
+        keep, num_repeated, int(overtaken.sum()), tuple(map(float, step[back])), tuple(map(int, back)), repeated
+    )
 
 
 def decimals(texts: Iterable[str]) -> int:

@@ -1,0 +1,44 @@
+"""What launchers put before the lines of their programs: timestamps, ranks, levels, pods, progress bars."""
+
+import re
+from collections.abc import Mapping
+
+from talweg.logs.recipes import Span, of_match
+
+# [rank0]: / (worker pid=7) / 2026-11-23 12:00:00,394 - INFO - / 0: / Nov 23 12:00:00 host unit[71]: / a progress bar
+BEFORE = re.compile(
+    r"(?:.*(?:it/s|s/it)[^\]]*\])?"
+    r"(?:[A-Z][a-z]{2} [ 0-9][0-9] [0-9:.]{8,15} [\w.-]+ [\w.@/-]+(?:\[[0-9]+\])?:|pod/[\w./-]+ )?"
+    r"(?:[\s:|>-]|\[[^\]]*\]|\([^)]*\)|[0-9]{4}[-/][0-9]{2}[-/][0-9]{2}T?|[0-9]{2}/[0-9]{2}/[0-9]{4}"
+    r"|[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]+)?(?:Z|[-+][0-9]{2}:?[0-9]{2})?"
+    r"|(?:DEBUG|INFO|WARNING|root|stdout|stderr|[FP](?= )|train(?:\.py)?|__main__|rank ?[0-9]+|[0-9]+)(?=[\s:|\]-]))*+"
+)
+RANK = re.compile(r"(?:rank|default|worker|local_rank)\W?([0-9]+)|^\s*\[?([0-9]+)\]?\s*:", re.IGNORECASE)
+
+
+def core(pattern: re.Pattern[str], line: str) -> re.Match[str] | None:
+    """The match of a kind of line, if nothing but a launcher's prefix stands before it."""
+    match = pattern.search(line)
+    return match if match and BEFORE.fullmatch(line, 0, match.start()) else None
+
+
+def fields_in(line: str, *patterns: re.Pattern[str], scales: Mapping[str, float] = {}) -> dict[str, Span] | None:
+    """The named groups of the first pattern that stands in a line behind nothing but a prefix, and the rank in that.
+
+    A group named step is the step; `scales` multiplies a group's number: {"time": 1e-3} for milliseconds.
+    """
+    match = next(filter(None, (core(pattern, line) for pattern in patterns)), None)
+    if match is None:
+        return None
+    fields = of_match(match, scales)
+    if (rank := rank_in(match)) is not None:
+        fields.setdefault("rank", Span(*rank))
+    return fields
+
+
+def rank_in(match: re.Match[str]) -> tuple[int, int] | None:
+    """Where the number of the process stands in what is before a match; None where there is none."""
+    label = RANK.search(match.string, 0, match.start()) if match.start() else None
+    if label is None:
+        return None
+    return label.span(1) if label[1] is not None else label.span(2)
