@@ -107,6 +107,7 @@ class Facts:
     resumed_at: tuple[float, ...] | None = None  # steps at which a checkpoint was taken up again; (): at none
     initialised_from: str | None = None  # the weights that training began with, where they were not random
     # what one logged value is
+    step_unit: str | None = None  # what the steps of the columns count, where it is no optimizer update: "epoch", ...
     train_loss_window: int | None = None  # updates that a training loss of kind interval_mean is the mean of
     train_loss_decay: float | None = None  # of a running mean: the weight of the one before in the next, per update
     train_loss_ranks: str | None = None  # whose loss it is: "mean" of all ranks, or "one"
