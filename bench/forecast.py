@@ -226,9 +226,8 @@ def main() -> None:
         print(f"{size:32s}{error:.5f}                  {seconds:.2f}")
     prior = fitted_prior(whole)
     g, nu, power = np.exp(prior.coefficients[0]), *prior.coefficients[1:]
-    print(
-        f"\ng = {g:.3f} (nu / 1e-9)^{nu:.3f} (N / 2e8)^{power:.3f}, scatter {prior.scatter:.3f}; alpha {prior.alpha:.3f}"
-    )
+    print(f"\ng = {g:.3f} (nu / 1e-9)^{nu:.3f} (N / 2e8)^{power:.3f}, scatter {prior.scatter:.3f}")
+    print(f"alpha {prior.alpha:.3f}")
 
 
 if __name__ == "__main__":
