@@ -3,7 +3,8 @@
 Every function takes a Run and answers None when the run does not offer enough. Answers are cached by run.
 """
 
-from talweg.evidence.fitted import Forecast, RunFit, fit, forecast, scatter, why_no_forecast
+from talweg.evidence.ahead import Ahead, Forecast, forecast, why_no_forecast
+from talweg.evidence.fitted import RunFit, fit, scatter
 from talweg.evidence.levels import (
     FEW,
     EvalNoise,
@@ -39,6 +40,7 @@ from talweg.evidence.single_rank import cost_of_single_rank
 
 __all__ = [
     "FEW",
+    "Ahead",
     "EvalNoise",
     "Expected",
     "Forecast",
