@@ -36,6 +36,8 @@ from talweg.evidence.plan import horizon, peak_rate, rate_at, rate_share, still_
 from talweg.evidence.restarts import Restart, restart
 from talweg.evidence.resumes import RateSeam, Resume, rate_seam, resumes
 from talweg.evidence.single_rank import cost_of_single_rank
+from talweg.evidence.unseen import Unseen, unseen
+from talweg.evidence.updates import by_step, length
 
 __all__ = [
     "FEW",
@@ -49,8 +51,10 @@ __all__ = [
     "Resume",
     "RunEvent",
     "RunFit",
+    "Unseen",
     "at_frequencies",
     "batch_noise",
+    "by_step",
     "cost_of_single_rank",
     "eval_noise",
     "events",
@@ -64,6 +68,7 @@ __all__ = [
     "gap",
     "horizon",
     "judged",
+    "length",
     "more_tokens",
     "other_unit",
     "peak_rate",
@@ -79,6 +84,7 @@ __all__ = [
     "tail_trend",
     "train_level",
     "trend",
+    "unseen",
     "until",
     "val_level",
     "why_no_forecast",
