@@ -20,6 +20,7 @@ from talweg.evidence.levels import (
     trend,
     val_level,
 )
+from talweg.evidence.logged import Artefact, artefact, gap_as_logged, val_in_nats
 from talweg.evidence.lost import more_tokens, rest_of_plan, risen_before, until
 from talweg.evidence.norm import (
     Expected,
@@ -41,6 +42,7 @@ from talweg.evidence.updates import by_step, length
 
 __all__ = [
     "FEW",
+    "Artefact",
     "EvalNoise",
     "Expected",
     "Forecast",
@@ -52,6 +54,7 @@ __all__ = [
     "RunEvent",
     "RunFit",
     "Unseen",
+    "artefact",
     "at_frequencies",
     "batch_noise",
     "by_step",
@@ -66,6 +69,7 @@ __all__ = [
     "fit",
     "forecast",
     "gap",
+    "gap_as_logged",
     "horizon",
     "judged",
     "length",
@@ -86,6 +90,7 @@ __all__ = [
     "trend",
     "unseen",
     "until",
+    "val_in_nats",
     "val_level",
     "why_no_forecast",
     "why_not",

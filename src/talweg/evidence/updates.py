@@ -6,7 +6,7 @@ from talweg.run import PER_UPDATE, Run
 
 
 def by_step(run: Run) -> Run:
-    """The run without the facts that count updates, where its columns count something else: epochs, micro-batches, rows.
+    """The run without the facts that count updates, where its columns count something else: epochs, micro-batches.
 
     A token count, a warm-up or a plan would be wrong by the number of updates in such a step, which nobody stated.
     """
