@@ -225,6 +225,15 @@ def test_hidden_nan_is_found_by_the_gradient(run: Run) -> None:
     assert examine("diverged", run).verdict == "absent"  # what was finite had not risen
 
 
+def test_what_is_logged_in_place_of_nan_is_no_rise() -> None:
+    run = replace(hidden(8.0), val_loss=Series())
+    assert examine("diverged", run).verdict == "absent"
+    assert examine("half_precision_overflow", run).verdict == "present"
+    assert (
+        examine("diverged", stated(run, nan_logged_as=None)).verdict == "present"
+    )  # the same numbers, if they are such
+
+
 def test_rows_without_a_loss_tell_without_a_gradient() -> None:
     run = replace(hidden(0.0, left_out=True), grad_norm=Series())
     assert examine("half_precision_overflow", run).verdict == "present"
@@ -321,7 +330,7 @@ def test_val_in_bits_beside_train_in_nats() -> None:
 
 def test_a_gap_that_grows_through_the_ratio_of_bits_is_a_gap() -> None:
     def growing(step: Array, value: Array, name: str) -> Array:
-        return np.asarray(value * (1 + 0.8 * step / 10_000 if name == "val_loss" else 1))
+        return np.asarray(value * (1 + 0.885 * step / 10_000 if name == "val_loss" else 1))  # 1 / ln 2 half way
 
     assert examine(UNIT, with_losses(healthy(rng()), growing)).verdict != "present"
 

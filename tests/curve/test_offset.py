@@ -52,7 +52,8 @@ def test_what_decays_or_takes_its_time_is_not_steady(seed: int) -> None:
     step, value = curve(seed)
     after = np.maximum(step - 1000, 0)
     late = step > 1000
-    for change in (late * np.exp(-after / 60), late / (1 + after / 60), np.clip(after / 100, 0, 1)):
+    slow = late * np.exp(-after / 150)  # half of it is left when a quarter of the window has passed
+    for change in (slow, late * np.exp(-after / 60), late / (1 + after / 60), np.clip(after / 100, 0, 1)):
         found = offset(step, value + change, 1000.0)
         assert found is not None
         assert not found.steady or abs(found.size) < 0.1

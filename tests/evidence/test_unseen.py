@@ -65,3 +65,6 @@ def test_two_gradients_that_overflow_at_the_end_are_no_end() -> None:
     norm[-2:] = math.inf
     found = unseen(replace(whole, grad_norm=replace(whole.grad_norm, value=norm)))
     assert found.since is None
+    loss = whole.train_loss.value.copy()
+    loss[-2:] = 0.0
+    assert unseen(replace(whole, train_loss=replace(whole.train_loss, value=loss))).since is None

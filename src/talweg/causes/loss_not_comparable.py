@@ -35,7 +35,7 @@ from talweg.run import Run, Series
 
 GROUP = "measurement"
 NEEDS = ("val_loss", "vocabulary_size")
-# False alarms: see notes/causes_measurement.md.
+# False alarms: 0 of 1,000 simulated sound runs logged in four ways, 0 of 93 public logs (notes/causes_measurement.md).
 FRESH = 0.05  # of ln V: the same tolerance as bad_initialisation
 UNIT = 0.02  # of the constant: the same as evidence.other_unit; sound public runs begin within 1.3 % of ln V
 SUMMED = 16.0  # constants from here on need no law: no initialisation begins so high. Our choice: public runs reach 2.2

@@ -31,7 +31,7 @@ from talweg.run import Run, Series
 
 GROUP = "measurement"
 NEEDS = ("train_loss", "val_loss")
-# False alarms: see notes/causes_measurement.md.
+# False alarms: 0 of 1,000 simulated sound runs logged in four ways, 0 of 93 public logs (notes/causes_measurement.md).
 MIN_POINTS = 16  # training losses. Our choice: the slope and the level of fewer are not known
 MATERIAL = 0.02  # nats: the gap that `overfitting` counts
 SHARE = 0.5  # of the gap. Our choice: below, its sign and its size say what they seem to say
