@@ -379,6 +379,27 @@ def test_a_rate_that_changes_there_moves_the_level_by_itself() -> None:
     assert examine(UNIT, replace(run, learning_rate=other)).verdict == "absent"
 
 
+def with_term(run: Run, added: float) -> Run:
+    """A balance loss that falls from 0.3 to 0.1, of which the share `added` stands in the logged training loss."""
+    step = run.train_loss.step
+    term = 0.1 + 0.2 * np.exp(-step / 3000)
+    train = replace(run.train_loss, value=run.train_loss.value + added * term)
+    return replace(run, train_loss=train, others={"train/load_balancing_loss": Series.of(step, term)})
+
+
+def test_a_term_that_stands_in_train_alone() -> None:
+    found = examine(UNIT, with_term(healthy(rng()), 1.0))
+    assert found.verdict == "present", found.because
+    assert "load_balancing_loss" in found.because
+    assert examine(UNIT, with_term(healthy(rng()), 0.0)).verdict == "absent"
+    assert examine(UNIT, with_term(healthy(rng()), 0.5)).verdict == "absent"  # added with a weight: not told
+    blind = without_evaluated_train(with_term(healthy(rng()), 1.0))
+    assert examine(UNIT, blind).verdict == "present"
+    assert examine(UNIT, stated(blind, dropout=0.1)).verdict == "absent"  # dropout may be it
+    constant = with_losses(with_term(healthy(rng()), 0.0), lambda s, v, name: v + 0.1 * (name == "train_loss"))
+    assert examine(UNIT, constant).verdict == "absent"  # its late level, and not its early one
+
+
 def test_another_tokenizer_compares_in_bits_per_byte_alone() -> None:
     run = healthy(rng(), vocabulary_size=8192, start=math.log(8192))
     found = examine(UNIT, run)
