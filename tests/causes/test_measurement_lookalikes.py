@@ -125,7 +125,9 @@ def test_like_beside_like_is_absent_and_says_what_the_logged_loss_is_off_by() ->
     assert found.verdict == "absent"
     assert "train_loss lies +0.09" in found.because, found.because
     early = replace(lifted, train_eval_loss=lifted.train_eval_loss.between(0, 4000))  # says nothing of the end
-    assert examine(LOGGED, early).verdict == "present"
+    found = examine(LOGGED, early)
+    assert found.verdict == "present"
+    assert "dropout 0.1 is on" in found.because  # by the law, not by what was measured before
 
 
 def test_dropout_within_its_range_of_the_gap_is_not_known() -> None:
@@ -175,6 +177,8 @@ def test_a_loss_that_is_nan_behind_another_number_is_no_training_loss() -> None:
     assert "step 6,020" in found.because or "step 6,000" in found.because, found.because
     sound = stated(healthy(rng()), nan_logged_as="the running mean")
     assert examine(LOGGED, sound).verdict == "absent"
+    silent = replace(sound, grad_norm=Series(), val_loss=sound.val_loss.between(0, 7000))
+    assert examine(LOGGED, silent).needs == ("grad_norm",)
 
 
 @pytest.mark.parametrize("name", [LOGGED, UNIT])
