@@ -30,7 +30,7 @@ def forecast(
     loss_column: str | None = None,
     column: Annotated[tuple[str, ...], REPEATED] = (),
 ) -> int:
-    """Forecast the rest of the curve, under its own plan and under another one.
+    """Forecast the rest of the curve, and under another plan.
 
     With 50, 80 and 95 % intervals. The law that is fitted, what it rests on and how well it has done: docs/science.md.
 
