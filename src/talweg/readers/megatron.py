@@ -285,10 +285,10 @@ class _Told:
 
     def take(self, line: str, number: int, num_losses: int) -> bool:
         """Read what one line tells; whether it was understood."""
-        if core(arguments.BEGIN, line):
+        if arguments.BEGIN.search(line):
             self.values, self.weights, self.within = {}, {}, True
             self.num_blocks += 1
-        elif core(arguments.END, line):
+        elif arguments.END.search(line):
             self.within = False
         elif self.within and (pair := arguments.argument(line)) is not None:
             self.values[pair[0]] = pair[1]
