@@ -25,7 +25,7 @@ NAME = "megatron"
 BEGIN = re.compile(r"-{5,} arguments -{5,}\s*$")
 END = re.compile(r"-{5,} end of arguments -{5,}\s*$")
 ARGUMENT = re.compile(r"(?:^|[\s:\]|])(?P<name>[A-Za-z_]\w*) \.*\s(?P<value>.*?)\s*$")
-ORIGIN = re.compile(r"\.{2,}(?:updated|default)$")  # GPT-NeoX says so behind a value
+ORIGIN = re.compile(r"(?:\.{2,}|(?<=[\]})]))(?:updated|default)$")  # GPT-NeoX says so behind a value
 OWN = {"num_layers", "hidden_size", "num_attention_heads", "seq_length", "train_iters", "lr_decay_style"}
 
 # fact <- arguments, the surest first, where nothing is computed
