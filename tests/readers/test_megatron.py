@@ -8,8 +8,8 @@ from talweg.errors import InputError
 from talweg.logs.given import Asked, Head, Log
 from talweg.readers import megatron, read
 from talweg.run import Run
-from tests.conftest import shared
 from tests.configs.test_megatron import BLOCK, NEOX
+from tests.conftest import shared
 from tests.readers.test_nanogpt import points
 
 MEGATRON = "data/formats/megatron_lm/train.log"
@@ -27,8 +27,9 @@ def line(
 ) -> str:
     told = "" if loss is None else f" lm loss: {loss if isinstance(loss, str) else format(loss, '.6E')} |"
     return (
-        f"{before} iteration {step:8d}/{1000:8d} | consumed samples: {16 * step:12d} | elapsed time per iteration (ms): "
-        f"44.9 | learning rate: 2.999704E-04 | global batch size:    16 |{told} loss scale: {scale} | grad norm: 1.532 | "
+        f"{before} iteration {step:8d}/{1000:8d} | consumed samples: {16 * step:12d} | "
+        f"elapsed time per iteration (ms): 44.9 | learning rate: 2.999704E-04 | "
+        f"global batch size:    16 |{told} loss scale: {scale} | grad norm: 1.532 | "
         f"number of skipped iterations: {skipped:3d} | number of nan iterations: {nans:3d} |\n"
     )
 

@@ -108,9 +108,10 @@ def read(log: Log, asked: Asked) -> Run:
 def _why_none(source: str, points: dict[str, Points]) -> str:
     if ITERATIONS not in points:
         return f"{source}: no line of Megatron with a loss was found (iteration 10/ 100 | ... | lm loss: ...)"
+    num = len(points[ITERATIONS])
     return (
-        f"{source}: none of its {len(points[ITERATIONS])} lines of iterations holds a loss, which Megatron leaves out where it "
-        "is NaN and where a scaler skipped every update; give a log that reaches back to a loss, or on to one"
+        f"{source}: none of its {num} lines of iterations holds a loss, which Megatron leaves out where it is NaN and "
+        "where a scaler skipped every update; give a log that reaches back to a loss, or on to one"
     )
 
 
