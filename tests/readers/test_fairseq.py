@@ -118,6 +118,11 @@ def test_the_first_versions_log_the_mean_since_the_epoch_began() -> None:
     assert any("since its epoch began" in note for note in run.reading.notes)
 
 
+def test_without_a_validation_there_is_no_validation_loss() -> None:
+    assert not of("".join(OLD.splitlines(keepends=True)[:3])).val_loss
+    assert not of("".join(line for line in SIMPLE.splitlines(keepends=True) if "subset" not in line)).val_loss
+
+
 def test_a_fork_that_logs_nats_by_its_perplexity() -> None:
     text = SIMPLE.replace("ppl=512", "ppl=8103.08").replace("ppl=256.89", "ppl=2995.9").replace("ppl=128", "ppl=1096.6")
     assert points(of(text).train_loss) == {100: 9, 200: 8.005, 300: 7}

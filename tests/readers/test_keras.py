@@ -88,6 +88,11 @@ def test_an_evaluation_below_the_last_epoch_is_not_its_loss() -> None:
     assert points(of(alone).train_loss) == {10: 4.5}
 
 
+def test_an_epoch_whose_first_line_is_lost_is_left_out() -> None:
+    lines = BARS.splitlines(keepends=True)
+    assert points(of("".join(lines[:4] + lines[5:])).train_loss) == {10: 4.5}
+
+
 def test_samples_are_no_updates() -> None:
     text = (
         "Train on 60000 samples, validate on 10000 samples\nEpoch 1/10\n"

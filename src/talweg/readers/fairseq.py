@@ -87,7 +87,9 @@ def read(log: Log, asked: Asked) -> Run:
     subsets = [name.removesuffix(" num_updates") for name in points if name.endswith(" num_updates")]
     within = next((prefix for prefix in ("", "running ") if f"{prefix}loss" in points), None)
     losses = [name for name in LOSSES if f"{within or ''}{name}" in points] if within is not None else []
-    valid = next((name for name in ("valid", *subsets) if f"{name} loss" in points and name != "epoch"), None)
+    valid = next(
+        (name for name in ("valid", *subsets) if f"{name} loss" in points and name not in ("epoch", "running")), None
+    )
     if not losses and valid is None:
         raise InputError(
             f"{log.source or 'this log'}: no line with a loss of fairseq was found (train_inner | ... loss=9.1, ...)"
