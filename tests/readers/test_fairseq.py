@@ -177,3 +177,14 @@ def test_other_texts_are_not_its_own() -> None:
         assert fairseq.sniff(Head(text)) == 0.0
     with pytest.raises(InputError, match="no line with a loss of fairseq"):
         of(NAMESPACE)
+
+
+def test_its_fields_have_fixed_names() -> None:
+    with pytest.raises(InputError, match="fixed names; leave --loss-column out"):
+        fairseq.read(Log.of_text(SIMPLE, "here"), Asked(columns={"train_loss": "x"}))
+
+
+def test_a_program_that_quotes_its_lines_is_no_log() -> None:
+    program = "import re\n\nfrom x import y\n\n\ndef read():\n"
+    assert fairseq.sniff(Head(SIMPLE)) >= 0.9
+    assert fairseq.sniff(Head(program + SIMPLE)) == 0.0

@@ -164,3 +164,14 @@ def test_what_is_no_history_is_refused() -> None:
         of('{"loss": 3}')
     with pytest.raises(InputError, match="no bar of Keras with a loss"):
         of("Epoch 1/3\n")
+
+
+def test_its_fields_have_fixed_names() -> None:
+    with pytest.raises(InputError, match="fixed names; leave --loss-column out"):
+        keras.read(Log.of_text(BARS, "here"), Asked(columns={"train_loss": "x"}))
+
+
+def test_a_program_that_quotes_its_lines_is_no_log() -> None:
+    program = "import re\n\nfrom x import y\n\n\ndef read():\n"
+    assert keras.sniff(Head(BARS)) >= 0.9
+    assert keras.sniff(Head(program + BARS)) == 0.0

@@ -74,13 +74,17 @@ LOADED = re.compile(r"loaded checkpoint .* \(epoch [0-9]+ @ ([0-9]+) updates\)")
 def sniff(head: Head) -> float:
     """Its lines name num_updates beside the epoch, as no other trainer's do."""
     text = head.text
-    if "num_updates" not in text:
+    if "num_updates" not in text or head.is_source:
         return 0.0
     return 0.95 if any("num_updates" in line and parse(line) for line in text.split("\n")) else 0.0
 
 
 def read(log: Log, asked: Asked) -> Run:
     """The run that this output tells of. Raises InputError when no loss stands in it."""
+    if asked.columns:
+        raise InputError(
+            f"{log.source or 'this log'} is of fairseq, whose fields have fixed names; leave --loss-column out"
+        )
     told = _Told()
     lines = Lines(parse, told.take).read(log.chunks())
     points = lines.points()

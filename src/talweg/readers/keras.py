@@ -52,7 +52,7 @@ def sniff(head: Head) -> float:
         return 0.9 if _history(text) is not None else 0.0
     if text.startswith("epoch"):
         return 0.9 if _is_csv(text) else 0.0
-    if "Epoch " not in text or "loss: " not in text:
+    if "Epoch " not in text or "loss: " not in text or head.is_source:
         return 0.0
     lines = text.split("\n")
     epochs = any(core(EPOCH, line) for line in lines if "Epoch " in line)
@@ -61,6 +61,10 @@ def sniff(head: Head) -> float:
 
 def read(log: Log, asked: Asked) -> Run:
     """The run that this output or table tells of. Raises InputError when no loss stands in it."""
+    if asked.columns:
+        raise InputError(
+            f"{log.source or 'this log'} is of Keras, whose fields have fixed names; leave --loss-column out"
+        )
     text = log.head.text
     if text.lstrip()[:1] == "{":
         return _of_history(log)
