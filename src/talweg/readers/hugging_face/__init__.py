@@ -22,7 +22,7 @@ from talweg.logs.given import Asked, Head, Log
 from talweg.logs.lines import Lines, Points
 from talweg.readers.hugging_face import state, steps
 from talweg.readers.hugging_face.printed import SIGNIFICANT, Printed, coarse, distinct
-from talweg.readers.hugging_face.rows import Field, Rows, about_losses, derived, without_hidden_nan
+from talweg.readers.hugging_face.rows import Field, Rows, about_losses, derived, steps_per_epoch, without_hidden_nan
 from talweg.run import Facts, Reading, Run
 
 NAME = "hugging_face"
@@ -68,8 +68,10 @@ def _of_folder(log: Log, asked: Asked) -> Run:
     found = {}
     for run, names in runs.items():
         paths = [log.path / name for name in names]
-        states = [state.of_log(Log(f"{log.source.rstrip('/')}/{name}", path), path.stat().st_mtime) for name, path in
-                  zip(names, paths, strict=True)]
+        states = [
+            state.of_log(Log(f"{log.source.rstrip('/')}/{name}", path), path.stat().st_mtime)
+            for name, path in zip(names, paths, strict=True)
+        ]
         found[run] = states
     if not found:
         raise InputError(f"{log.source} holds no {state.FILE}; give the output folder of the Trainer, or a log")
@@ -92,7 +94,11 @@ def _of_states(states: list[state.State], log: Log, asked: Asked) -> Run:
     newest, history, notes = state.merged(states)
     rows, hidden = without_hidden_nan(state.rows_of(history))
     every = state.logging_steps(newest)
-    facts = state.stated(newest).over(derived(rows, every, state.FILE)).over(about_losses(rows, None))
+    facts = (
+        state.stated(newest)
+        .over(derived(rows, every, state.FILE, has_epochs=state.has_epochs(newest)))
+        .over(about_losses(rows, None))
+    )
     reading = Reading(lines=len(history), notes=(*notes, *hidden, *rows.notes()))
     return _run(rows, facts, log, asked, reading)
 
@@ -124,7 +130,9 @@ def _of_lines(log: Log, asked: Asked) -> Run:
     facts = settings
     filtered = {"True": True, "False": False}.get(printed.settings.get("logging_nan_inf_filter", ""))
     if not found.unit:
-        facts = derived(rows, None, "").over(Facts.stated(found.told, planned_steps=found.planned))
+        once = found.planned is not None and found.planned == steps_per_epoch(rows)  # a stream counts so too
+        facts = derived(rows, None, "", has_epochs=not once)
+        facts = facts.over(Facts.stated("the progress bar", planned_steps=found.planned))
         facts = _at_the_start(printed).over(facts).over(settings)
     else:
         told = "no row says its step, and nothing in the log tells it"
@@ -203,7 +211,11 @@ def _with_steps(
     epoch, numbered = (_aligned(fields.get(name, empty), row) for name in ("epoch", "step"))
     text = "epoch" in printed.texts
     with np.errstate(divide="ignore"):
-        last = 10.0 ** (np.floor(np.log10(np.abs(epoch))) + 1 - SIGNIFICANT) if text else np.full(row.size, digits.get("epoch", 0.0))
+        last = (
+            10.0 ** (np.floor(np.log10(np.abs(epoch))) + 1 - SIGNIFICANT)
+            if text
+            else np.full(row.size, digits.get("epoch", 0.0))
+        )
     bars = points.get("bar", empty)
     found = steps.steps_of(
         steps.Lines(row, epoch, last, main, bars.line, bars.value, points.get("total", empty).value, numbered),

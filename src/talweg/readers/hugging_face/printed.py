@@ -20,7 +20,9 @@ from talweg.logs.recipes import NUMBER, Fields, Span
 LONGEST = 20_000  # characters of a line that is looked at
 SIGNIFICANT = 4  # digits of what stands there as text
 KEY = re.compile(r"\s*(['\"])(?P<key>(?:(?!\1)[^\\]|\\.){1,200})\1: ")
-VALUE = re.compile(rf"(?:np\.float[0-9]+\(|tensor\()?(?P<quote>['\"])?(?P<number>{NUMBER})(?(quote)(?P=quote))(?=[,}})])")
+VALUE = re.compile(
+    rf"(?:np\.float[0-9]+\(|tensor\()?(?P<quote>['\"])?(?P<number>{NUMBER})(?(quote)(?P=quote))(?=[,}})])"
+)
 OTHER = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[A-Za-z_][\w.]*|\[[^\[\]{}]*\]")
 END = re.compile(r"(?:, [a-z]+='?[\w:]+'?)*\)?(?P<end>[,}])")  # tensor(3.2, device='cuda:0')
 BAR = re.compile(r"[0-9]{1,3}%\|[^|]*\|\s*(?P<bar>[0-9]+)/(?P<total>[0-9]+) \[")
@@ -35,7 +37,7 @@ RUNNING = "***** Running"
 CHATTER = re.compile(
     r"^\s*$|\*\*\*\*\*|Saving model checkpoint|Configuration saved in|Model weights saved|tokenizer config file saved"
     r"|Special tokens file saved|Deleting older checkpoint|Batch size = |Loading checkpoint shards|Training completed"
-    r"|%\|.*(?:it/s|s/it|examples/s)|The following columns|Could not locate"
+    r"|^\s*(?:epoch|train_|eval_|total_flos|perplexity)\S*\s+=|%\|.*(?:it/s|s/it|examples/s)|The following columns|Could not locate"
 )
 SETTINGS = frozenset(
     (
@@ -143,7 +145,10 @@ def distinct(points: dict[str, Points]) -> tuple[dict[str, Points], NDArray[np.i
     fields = {name[1:]: found for name, found in points.items() if name.startswith(":")}
     if not fields:
         return {}, np.empty(0, dtype=np.int64), 0
-    lines = np.unique(np.concatenate([found.line for found in fields.values()]))
+    there = np.zeros(max((int(found.line[-1]) for found in fields.values() if len(found)), default=-1) + 1, dtype=bool)
+    for found in fields.values():
+        there[found.line] = True
+    lines = np.flatnonzero(there)
     table = np.full((len(fields), lines.size), -1, dtype=np.int64)  # no NaN that is printed has these bits
     for column, found in zip(table, fields.values(), strict=True):
         column[np.searchsorted(lines, found.line)] = np.ascontiguousarray(found.value).view(np.int64)

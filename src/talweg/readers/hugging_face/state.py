@@ -18,6 +18,7 @@ from talweg.readers.hugging_face.rows import Field, Rows, number
 from talweg.run import Facts
 
 FILE = "trainer_state.json"
+ENDLESS = 1e9  # epochs
 ROUNDED = 1e-4  # the digits to which older versions round a training loss
 
 
@@ -171,6 +172,12 @@ def stated(state: State) -> Facts:
 
 def logging_steps(state: State) -> int | None:
     return _count(state.settings.get("logging_steps"))
+
+
+def has_epochs(state: State) -> bool:
+    """Whether an epoch is a pass over the text: for a stream the number of epochs is the largest integer."""
+    epochs = number(state.settings.get("num_train_epochs"))
+    return epochs is not None and epochs < ENDLESS
 
 
 def _count(value: object) -> int | None:

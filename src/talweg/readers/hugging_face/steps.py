@@ -89,7 +89,9 @@ def _by_bars(lines: Lines, total: float) -> NDArray[np.float64] | None:
         return None
     before = np.where(place >= 0, count[np.maximum(place, 0)], np.nan)
     behind = np.where(place + 1 < bar.size, count[np.minimum(place + 1, bar.size - 1)], total)
-    agreeing = [(quality, -order, step) for order, step in enumerate((before, behind)) if (quality := _goes_up(lines, step))]
+    agreeing = [
+        (quality, -order, step) for order, step in enumerate((before, behind)) if (quality := _goes_up(lines, step))
+    ]
     if not agreeing:
         return None
     return max(agreeing, key=lambda found: found[:2])[2]
@@ -130,6 +132,8 @@ def _by_epoch(lines: Lines, known: Mapping[str, float]) -> tuple[NDArray[np.floa
     growth = longest.growth()
     if growth is None:
         return None
+    if not parts[-1].is_fresh(growth[0]):  # a summary counts the steps since training was taken up again
+        known = {name: value for name, value in known.items() if name not in ("steps_low", "steps_high")}
     apart = _apart(longest, growth, known)
     if apart is None:
         return None
@@ -165,11 +169,15 @@ class _Part:
             return None
         return float(slope), float((digits[0] + digits[-1]) / 2 / (epoch.size - 1))
 
+    def is_fresh(self, growth: float) -> bool:
+        """Whether it begins with the run, as near as can be told."""
+        return self.first_alone or bool(self.epoch[0] <= growth + self.digits[0])
+
     def steps(self, growth: float, every: int) -> NDArray[np.float64] | None:
         """Of each row, where they stand `every` steps apart; None where it is not clear with which they begin."""
         rest = self.epoch[1:] if self.first_alone else self.epoch
         digits = self.digits[1:] if self.first_alone else self.digits
-        if rest[0] <= growth + digits[0]:  # as near to the beginning as can be told
+        if self.is_fresh(growth):
             begins = 1
         else:
             begin = rest / growth - np.arange(rest.size)
@@ -250,7 +258,9 @@ def _of_others(lines: Lines, main: NDArray[np.float64]) -> NDArray[np.float64]:
     return step
 
 
-def _part_around(epoch: NDArray[np.float64], main: NDArray[np.float64], nearest: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _part_around(
+    epoch: NDArray[np.float64], main: NDArray[np.float64], nearest: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Epochs and steps of the rows on both sides, from the beginning of the run where there is none before."""
     low = max(nearest - 1, 0)
     high = nearest + 1 if nearest < main.size and (not nearest or main[nearest] > main[nearest - 1]) else nearest
