@@ -64,15 +64,12 @@ def read(log: Log, asked: Asked) -> Run:
 def _of_folder(log: Log, asked: Asked) -> Run:
     """The run whose checkpoints are in the folder; of several the one asked for, else the one saved last."""
     assert log.path is not None
-    runs = state.runs_in(log.names)
     found = {}
-    for run, names in runs.items():
-        paths = [log.path / name for name in names]
-        states = [
-            state.of_log(Log(f"{log.source.rstrip('/')}/{name}", path), path.stat().st_mtime)
-            for name, path in zip(names, paths, strict=True)
+    for name, files in state.runs_in(log.names).items():
+        logs = [Log(f"{log.source.rstrip('/')}/{file}", log.path / file) for file in files]
+        found[name] = [
+            state.of_log(one, (log.path / file).stat().st_mtime) for one, file in zip(logs, files, strict=True)
         ]
-        found[run] = states
     if not found:
         raise InputError(f"{log.source} holds no {state.FILE}; give the output folder of the Trainer, or a log")
     names = sorted(found)
@@ -83,11 +80,11 @@ def _of_folder(log: Log, asked: Asked) -> Run:
             raise InputError(f"{log.source} holds the runs {', '.join(names[:6])}; there is no {asked.run}")
     else:
         chosen = max(names, key=lambda name: max(one.saved for one in found[name]))
-    run = _of_states(found[chosen], log, asked)
+    result = _of_states(found[chosen], log, asked)
     if len(names) < 2:
-        return run
+        return result
     note = f"the folder holds {len(names)} runs; {chosen} was read"
-    return replace(run, reading=replace(run.reading, runs=tuple(names), notes=(note, *run.reading.notes)))
+    return replace(result, reading=replace(result.reading, runs=tuple(names), notes=(note, *result.reading.notes)))
 
 
 def _of_states(states: list[state.State], log: Log, asked: Asked) -> Run:
@@ -139,9 +136,9 @@ def _of_lines(log: Log, asked: Asked) -> Run:
         facts = replace(settings, planned_steps=None, warmup_steps=None, decay_end_step=None, decay_start_step=None)
         facts = Facts.stated(told, step_unit=found.unit).over(facts)
     facts = facts.over(about_losses(rows, filtered))
-    told = lines.reading()
-    notes = (*told.notes, *_told(found, num_repeated), *hidden, *rows.notes())
-    return _run(rows, facts, log, asked, replace(told, notes=notes))
+    reading = lines.reading()
+    notes = (*reading.notes, *_told(found, num_repeated), *hidden, *rows.notes())
+    return _run(rows, facts, log, asked, replace(reading, notes=notes))
 
 
 def _told(found: steps.Steps, num_repeated: int) -> tuple[str, ...]:

@@ -37,7 +37,8 @@ RUNNING = "***** Running"
 CHATTER = re.compile(
     r"^\s*$|\*\*\*\*\*|Saving model checkpoint|Configuration saved in|Model weights saved|tokenizer config file saved"
     r"|Special tokens file saved|Deleting older checkpoint|Batch size = |Loading checkpoint shards|Training completed"
-    r"|^\s*(?:epoch|train_|eval_|total_flos|perplexity)\S*\s+=|%\|.*(?:it/s|s/it|examples/s)|The following columns|Could not locate"
+    r"|^\s*(?:epoch|train_|eval_|total_flos|perplexity)\S*\s+=|%\|.*(?:it/s|s/it|examples/s)"
+    r"|The following columns|Could not locate"
 )
 SETTINGS = frozenset(
     (

@@ -1,4 +1,4 @@
-"""Rows that the Trainer logged, by the names in them: which column of `Run` each is, and what follows from their growth."""
+"""Rows that the Trainer logged: which column of `Run` each name is, and what follows from how they grow."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
