@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 REGULAR = 0.9  # share of rows that must agree with what is derived of all. Our choice
+MOST_TOTALS = 8  # kinds of bars that are tried
 NEAR_WHOLE = 0.05  # beyond what the digits leave open, for epochs that do not divide evenly. Our choice
 
 
@@ -48,31 +49,39 @@ def steps_of(lines: Lines, stated: Mapping[str, float]) -> Steps:
     stated: what the log says beside its rows, as far as it does: logging_steps, steps (of the run), steps_per_epoch,
     last_epoch, and steps_low and steps_high, between which the steps of the run lie.
     """
-    total = _training_total(lines, stated.get("steps"))
-    known = dict(stated) if total is None else {**stated, "steps": total}
-    planned = round(known["steps"]) if "steps" in known else None
     if np.isfinite(lines.numbered[lines.main]).all():
-        return Steps(_of_others(lines, lines.numbered[lines.main]), "the rows", planned)
-    if total is not None and (found := _by_bars(lines, total)) is not None:
-        return Steps(_of_others(lines, found), "the progress bar", planned)
+        return Steps(_of_others(lines, lines.numbered[lines.main]), "the rows", _whole(stated.get("steps")))
+    totals = _totals(lines, stated.get("steps"))
+    for total in totals:
+        if (found := _by_bars(lines, total)) is not None:
+            return Steps(_of_others(lines, found), "the progress bar", _whole(total))
+    known = {**stated, "steps": totals[0]} if totals else dict(stated)
     if (by_epoch := _by_epoch(lines, known)) is not None:
-        return Steps(_of_others(lines, by_epoch[0]), by_epoch[1], planned)
+        return Steps(_of_others(lines, by_epoch[0]), by_epoch[1], _whole(known.get("steps")))
     return Steps(_of_others(lines, _counted(lines)), "", None, "logged row")
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)
 
 
 # ---------------------------------------------------------------- bars
 
 
-def _training_total(lines: Lines, stated: float | None) -> float | None:
-    """n of the bars that count steps of training: those that stand beside rows; a dataset's and evaluation's do not."""
-    if not lines.bar.size:
-        return None
-    place = np.searchsorted(lines.bar, lines.row[lines.main], side="right") - 1
-    near = np.concatenate([lines.total[place[place >= 0]], lines.total[np.minimum(place + 1, lines.bar.size - 1)]])
-    values, times = np.unique(near, return_counts=True)
-    if stated is not None and stated in values:
-        return stated
-    return float(values[np.argmax(times)])
+def _totals(lines: Lines, stated: float | None) -> list[float]:
+    """n of the bars that may count the steps of training, the likeliest first.
+
+    That bar is there from the first step to the last; those of an evaluation, of which each is shorter, and those of a
+    dataset before it, stand in a part of the log.
+    """
+    found, place = np.unique(lines.total, return_inverse=True)
+    if stated is not None and stated in found:
+        return [stated]
+    first = np.full(found.size, np.iinfo(np.int64).max)
+    last = np.zeros(found.size, dtype=np.int64)
+    np.minimum.at(first, place, lines.bar)
+    np.maximum.at(last, place, lines.bar)
+    return [float(found[at]) for at in np.argsort(first - last, kind="stable")[:MOST_TOTALS]]
 
 
 def _by_bars(lines: Lines, total: float) -> NDArray[np.float64] | None:
