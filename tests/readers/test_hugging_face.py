@@ -229,6 +229,38 @@ def test_the_list_at_the_start_tells_the_steps_and_the_batch(tmp_path: Path) -> 
     assert facts.trainable_parameters == 123_456
 
 
+def test_the_banner_of_unsloth(tmp_path: Path) -> None:
+    banner = """\
+==((====))==  Unsloth - 2x faster free finetuning | Num GPUs used = 1
+   \\\\   /|    Num examples = 1,600 | Num Epochs = 4 | Total steps = 200
+O^O/ \\_/ \\    Batch size per device = 4 | Gradient accumulation steps = 4
+\\        /    Data Parallel GPUs = 2 | Total batch size (4 x 4 x 2) = 32
+ "-____-"     Trainable parameters = 41,943,040 of 8,072,204,288 (0.52% trained)
+"""
+    run = read(written(tmp_path, banner + "\n".join(printed(history(10, 120))) + "\n"))
+    assert run.train_loss.step.tolist() == list(range(10, 121, 10))
+    facts = run.facts
+    assert (facts.planned_steps, facts.micro_batch, facts.accumulation, facts.ranks) == (200, 4, 8, 2)
+    assert facts.trainable_parameters == 41_943_040
+    assert run.reading.lines_not_understood == 0
+
+
+def test_bars_without_a_picture(tmp_path: Path) -> None:
+    """As they are drawn in a notebook."""
+    rows = history(10, 100)
+    run = read(written(tmp_path, with_bars(rows).replace("%|##   |", "%")))
+    assert points(run.train_loss) == {row["step"]: row["loss"] for row in rows if "loss" in row}
+
+
+def test_two_runs_of_other_lengths_in_one_file(tmp_path: Path) -> None:
+    text = with_bars(history(10, 200)) + "\n" + with_bars(second := history(10, 100, loss=3.0), total=100)
+    path = written(tmp_path, text)
+    run = read(path)
+    assert points(run.train_loss) == {row["step"]: row["loss"] for row in second if "loss" in row}
+    assert (run.facts.planned_steps, run.reading.runs) == (100, ("1", "2"))
+    assert read(path, run="1").last_step == 200
+
+
 def test_where_nothing_tells_the_steps_rows_are_counted(tmp_path: Path) -> None:
     rows = history(10, 200)
     run = read(written(tmp_path, "\n".join(printed(rows)) + "\n"))

@@ -8,8 +8,8 @@ bars the epoch tells, as soon as it is known how many steps an epoch has: rows s
 is a whole number, so that a rough number of steps (the runtime times the steps per second of the summary) fixes it.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,10 +51,13 @@ def steps_of(lines: Lines, stated: Mapping[str, float]) -> Steps:
     """
     if np.isfinite(lines.numbered[lines.main]).all():
         return Steps(_of_others(lines, lines.numbered[lines.main]), "the rows", _whole(stated.get("steps")))
-    totals = _totals(lines, stated.get("steps"))
-    for total in totals:
-        if (found := _by_bars(lines, total)) is not None:
-            return Steps(_of_others(lines, found), "the progress bar", _whole(total))
+    parts = [(part, _totals(part, stated.get("steps"))) for part in _parts(lines)]
+    by_bars = [_first(_by_bars(part, total) for total in totals) for part, totals in parts]
+    if all(found is not None for found in by_bars):
+        total = by_bars[-1][1] if by_bars[-1] is not None else None
+        steps = np.concatenate([found[0] for found in by_bars if found is not None])
+        return Steps(_of_others(lines, steps), "the progress bar", _whole(total))
+    totals = parts[-1][1]
     known = {**stated, "steps": totals[0]} if totals else dict(stated)
     if (by_epoch := _by_epoch(lines, known)) is not None:
         return Steps(_of_others(lines, by_epoch[0]), by_epoch[1], _whole(known.get("steps")))
@@ -66,6 +69,34 @@ def _whole(value: float | None) -> int | None:
 
 
 # ---------------------------------------------------------------- bars
+
+
+def _parts(lines: Lines) -> list[Lines]:
+    """The rows with a training loss and the bars of each start of the run: its epochs go back there."""
+    main = replace(
+        lines,
+        row=lines.row[lines.main],
+        epoch=lines.epoch[lines.main],
+        digits=lines.digits[lines.main],
+        numbered=lines.numbered[lines.main],
+        main=np.ones(int(lines.main.sum()), dtype=np.bool_),
+    )
+    cuts = np.flatnonzero(np.diff(main.epoch) < 0) + 1
+    if not cuts.size:
+        return [main]
+    parts = []
+    for rows in np.split(np.arange(main.row.size), cuts):
+        low = main.row[rows[0] - 1] if rows[0] else -1
+        high = main.row[rows[-1] + 1] if rows[-1] + 1 < main.row.size else np.iinfo(np.int64).max
+        near = (lines.bar > low) & (lines.bar < high)
+        rest = {name: getattr(main, name)[rows] for name in ("row", "epoch", "digits", "numbered", "main")}
+        bars = {name: getattr(lines, name)[near] for name in ("bar", "count", "total")}
+        parts.append(Lines(**rest, **bars))
+    return parts
+
+
+def _first(found: Iterable[tuple[NDArray[np.float64], float] | None]) -> tuple[NDArray[np.float64], float] | None:
+    return next((one for one in found if one is not None), None)
 
 
 def _totals(lines: Lines, stated: float | None) -> list[float]:
@@ -84,15 +115,14 @@ def _totals(lines: Lines, stated: float | None) -> list[float]:
     return [float(found[at]) for at in np.argsort(first - last, kind="stable")[:MOST_TOTALS]]
 
 
-def _by_bars(lines: Lines, total: float) -> NDArray[np.float64] | None:
+def _by_bars(lines: Lines, total: float) -> tuple[NDArray[np.float64], float] | None:
     """The count before each row or that behind it, whichever goes up as steps do; None where neither does.
 
     A bar is drawn at most ten times a second, so that the one before a row may lag; one that is drawn anew behind it is
     exact. Neither is near its row where the stream of the rows was buffered.
     """
     keep = lines.total == total
-    bar, count = lines.bar[keep], lines.count[keep]
-    row = lines.row[lines.main]
+    bar, count, row = lines.bar[keep], lines.count[keep], lines.row
     place = np.searchsorted(bar, row, side="right") - 1
     if (place < 0).all():
         return None
@@ -103,17 +133,16 @@ def _by_bars(lines: Lines, total: float) -> NDArray[np.float64] | None:
     ]
     if not agreeing:
         return None
-    return max(agreeing, key=lambda found: found[:2])[2]
+    return max(agreeing, key=lambda found: found[:2])[2], total
 
 
 def _goes_up(lines: Lines, step: NDArray[np.float64]) -> float:
     """0 where these are no steps of the rows; otherwise more the more evenly they lie, and on multiples."""
-    epoch, digits = lines.epoch[lines.main], lines.digits[lines.main]
+    epoch, digits = lines.epoch, lines.digits
     if not np.isfinite(step).all() or not (step > 0).all():
         return 0.0
     apart = np.diff(step)
-    onward = ~(np.diff(epoch) < 0)  # not where training was taken up again
-    if not np.all(apart[onward] > 0):
+    if not np.all(apart > 0):
         return 0.0
     told = np.isfinite(epoch) & (epoch > 0)
     if told.any():
