@@ -106,6 +106,7 @@ def test_what_is_printed_is_the_state_to_four_digits() -> None:
     assert run.facts.tokens_per_step == 1024
     assert run.facts.unique_tokens == 470 * 1024
     assert run.facts.step_unit is None
+    assert (run.facts.planned_steps, run.facts.sources["planned_steps"]) == (300, "the summary at the end")
 
 
 def test_a_run_folder_is_its_newest_state() -> None:

@@ -129,7 +129,7 @@ def _of_lines(log: Log, asked: Asked) -> Run:
     if not found.unit:
         once = found.planned is not None and found.planned == steps_per_epoch(rows)  # a stream counts so too
         facts = derived(rows, None, "", has_epochs=not once)
-        facts = facts.over(Facts.stated("the progress bar", planned_steps=found.planned))
+        facts = facts.over(Facts.stated(found.planned_told, planned_steps=found.planned))
         facts = _at_the_start(printed).over(facts).over(settings)
     else:
         told = "no row says its step, and nothing in the log tells it"
