@@ -28,6 +28,7 @@ from talweg.run import Facts, Reading, Run
 NAME = "hugging_face"
 HISTORY = re.compile(r"\"log_history\"\s*:\s*\[")
 BESIDE = re.compile(r"\"(?:global_step|best_metric|best_model_checkpoint|is_hyper_param_search)\"\s*:")
+ENDS = re.compile(r"\}\s*(?:[0-9]{1,3}%.*)?$")  # a progress bar may stand there too
 SURE = ("learning_rate", "grad_norm", "eval_runtime", "train_runtime")  # in a row beside its loss
 
 
@@ -44,6 +45,9 @@ def sniff(head: Head) -> float:
 
 
 def _is_sure(line: str) -> bool:
+    """A row that is told in prose goes on behind its dict."""
+    if not ENDS.search(line[-500:]):
+        return False
     fields = Printed().parse(line) or {}
     names = {name[1:] for name in fields if name.startswith(":")}
     return bool(names & {"loss", "eval_loss", "train_loss"}) and bool(names & set(SURE))
