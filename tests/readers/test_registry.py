@@ -29,12 +29,10 @@ def test_losses_that_begin_late_are_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "program"),
     [
-        ("data/curves/hf_trainer/yali__trainer_state.json", "Hugging Face"),
         ("data/formats/llmc/main.log", "llm.c"),
         ("data/formats/nanochat/base_train.log", "nanochat"),
         ("data/formats/litgpt/stdout.txt", "litgpt"),
         ("data/formats/modded_nanogpt/style_2026.log", "modded-nanogpt"),
-        ("data/formats/axolotl/debug.log", "Hugging Face"),
     ],
 )
 def test_formats_that_are_not_read_yet_are_named(name: str, program: str) -> None:

@@ -102,18 +102,24 @@ def sniff(path: Path, head: str) -> float:
 
 def read(path: Path) -> Facts:
     """What the file states in spellings that are known. Raises InputError when there is none."""
-    values = dict(_pairs(read_text(path).text))
+    facts = facts_of(dict(_pairs(read_text(path).text)), Path(path).name)
+    if not facts.sources:
+        raise InputError(
+            f"{path} states no setting in a spelling that is known (n_layer, learning_rate, max_steps, ...)"
+        )
+    return facts
+
+
+def facts_of(settings: Mapping[str, Any], source: str) -> Facts:
+    """What settings from anywhere state in spellings that are known."""
+    values = dict(_flat(settings))
     stated: dict[str, object] = {}
     for fact, names in SPELLINGS.items():
         name = next((name for name in names if _as_fact(fact, values.get(name)) is not None), None)
         if name is not None:
             stated[fact] = _as_fact(fact, values[name])
     stated |= _computed(values, stated)
-    if not stated:
-        raise InputError(
-            f"{path} states no setting in a spelling that is known (n_layer, learning_rate, max_steps, ...)"
-        )
-    return Facts.stated(Path(path).name, **stated)
+    return Facts.stated(source, **stated)
 
 
 def _pairs(text: str) -> Iterator[tuple[str, Any]]:
