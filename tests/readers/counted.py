@@ -209,7 +209,7 @@ def hf_records(path: Path, tokens: str, tokens_per_step: int) -> Counted:
 def hf_state(path: Path) -> Counted:
     found: Counted = {}
     for record in json.loads(path.read_text())["log_history"]:
-        _hf(found, record, record["step"])
+        _hf(found, record, record.get("step", math.nan))
     return found
 
 
