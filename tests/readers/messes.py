@@ -84,38 +84,35 @@ def sample(name: str, root: Callable[[str], Path]) -> Sample:
 # ---------------------------------------------------------------- a second run, with other losses
 
 LOSS = re.compile(
-    r"""((?:\bloss|\blm[ _]loss|\blm\ loss\ value|_loss|\btrl|\btel|\bbpb|\bloss\ train)['"]?[:=]?\s*['"]?)
-    ([0-9]+\.[0-9]*)([0-9])(?=[^0-9])""",
+    r"""((?:\bloss|\bloss\ train|\blm[ _]loss(?:\ value)?|_loss|/loss|\btrl|\btel|\bbpb)['"]?[:=]?\s*['"]?)"""
+    r"([0-9]+\.[0-9]+)(?![0-9])",
     re.VERBOSE,
 )
+CELL = re.compile(r"""((?<=,)|(?<=,"))([0-9]+\.[0-9]+)(?=[,"]|$)""")
 
 
-def altered(sample: Sample) -> str:
-    """The same log with the last printed digit of each loss changed."""
-    if sample.form == ROWS and not sample.text.startswith("{"):
-        return "\n".join(map(_other_cells, sample.text.split("\n")))
-    if sample.text.startswith("{") and sample.form == ROWS:
-        return re.sub(r"(loss\": [0-9.]+)([0-9])(?=[,}])", _next_digit, sample.text)
-    return LOSS.sub(lambda match: match[1] + match[2] + str((int(match[3]) + 1) % 10), sample.text)
+def altered(sample: Sample, every: int = 1) -> str:
+    """The same log with another digit in each loss, or in those of every second line."""
+    pattern = CELL if sample.form == ROWS and not sample.text.startswith("{") else LOSS
+    lines = sample.text.split("\n")
+    return "\n".join(pattern.sub(_other, line) if n % every == 0 else line for n, line in enumerate(lines))
 
 
-def _next_digit(match: re.Match[str]) -> str:
-    return match[1] + str((int(match[2]) + 1) % 10)
-
-
-def _other_cells(line: str) -> str:
-    """Every cell but the count and what is no decimal number."""
-    return re.sub(r"(?<=[,\"])([0-9]+\.[0-9]+?)([0-9])(?=[,\"]|$)", _next_digit, line)
+def _other(match: re.Match[str]) -> str:
+    """The last printed digit, or the fourth after the point where many are printed, is one more."""
+    whole, _, digits = match[2].partition(".")
+    place = min(len(digits), 4) - 1
+    return f"{match[1]}{whole}.{digits[:place]}{(int(digits[place]) + 1) % 10}{digits[place + 1 :]}"
 
 
 def header(sample: Sample) -> int:
     """How many lines stand above the rows."""
-    return 1 if sample.form == ROWS and not sample.text.startswith("{") else 0
+    return int(sample.form == ROWS and not sample.text.startswith("{"))
 
 
-def resumed(sample: Sample, share: float = 0.6) -> str:
+def resumed(sample: Sample, share: float = 0.6, every: int = 1) -> str:
     """The whole log, then once more from a share of it on, with other losses."""
-    lines = altered(sample).rstrip("\n").split("\n")
+    lines = altered(sample, every).rstrip("\n").split("\n")
     at = max(int(len(lines) * share), header(sample))
     return sample.text + "\n".join(lines[at:]) + "\n"
 
@@ -289,9 +286,13 @@ PREFIXES = ("slurm", "kubectl", "journal", "docker_compose", "torchrun", "loggin
 
 def encoded(text: str) -> bytes:
     """UTF-8; what `garbage` put in becomes its bytes."""
-    return b"".join(
-        bytes([ord(char) - 0xDC00]) if 0xDC80 <= ord(char) <= 0xDCFF else char.encode("utf-8") for char in text
-    ) if any("\udc80" <= char <= "\udcff" for char in text) else text.encode("utf-8")
+    return (
+        b"".join(
+            bytes([ord(char) - 0xDC00]) if 0xDC80 <= ord(char) <= 0xDCFF else char.encode("utf-8") for char in text
+        )
+        if any("\udc80" <= char <= "\udcff" for char in text)
+        else text.encode("utf-8")
+    )
 
 
 def zstd(content: bytes) -> bytes:

@@ -77,9 +77,7 @@ FORMATS = (
     Sample("hf_trainer/out/trainer_state.json", HF, counted.hf_state, "interval_mean", facts=((NAN_LEFT_OUT, ...),)),
     Sample("hf_trainer/out/checkpoint-150/trainer_state.json", HF, counted.hf_state, "interval_mean"),
     Sample("hf_trainer/out/checkpoint-300/trainer_state.json", HF, counted.hf_state, "interval_mean"),
-    Sample(
-        "hf_trainer/out", HF, lambda path: counted.hf_state(path / "trainer_state.json"), "interval_mean"
-    ),
+    Sample("hf_trainer/out", HF, lambda path: counted.hf_state(path / "trainer_state.json"), "interval_mean"),
     Sample(
         "hf_trainer/stdout.txt",
         HF,
@@ -252,9 +250,7 @@ def test_a_loss_that_megatron_leaves_out_is_nan() -> None:
 
 def test_updates_that_megatron_skipped_are_no_nan() -> None:
     """Its first ten updates were skipped, so that no loss was averaged."""
-    run = read(
-        shared("data/curves/bigscience/experiments__gpt2-meg__meg_gpt2_base_n4_dp1_tp4_pp4-1809579.log")
-    )
+    run = read(shared("data/curves/bigscience/experiments__gpt2-meg__meg_gpt2_base_n4_dp1_tp4_pp4-1809579.log"))
     assert run.train_loss.num_not_finite == 0
     assert run.train_loss.step[0] == 20
 
