@@ -171,7 +171,7 @@ def _seams(columns: Sequence[Column], stands: Sequence[Standing]) -> list[tuple[
 
 
 def _overtaken(column: Column, seams: Sequence[tuple[int, float]], stands: Standing) -> NDArray[np.bool_]:
-    """What stands before a seam from its step on, and does not stand behind it once more (a rate comes out the same)."""
+    """What stands before a seam from its step on, unless it stands behind it once more: a rate comes out the same."""
     old = np.zeros(column.step.size, dtype=np.bool_)
     if column.place is not None:
         places = column.place if stands.last is None else column.place[stands.last]
