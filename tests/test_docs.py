@@ -167,7 +167,7 @@ def stranger(tmp_path: Path) -> dict[str, str]:
     (information / "entry_points.txt").write_text(
         re.sub(r'\[project\.entry-points\."([\w.]+)"\]', r"[\1]", entries).replace('"', "")
     )
-    return {**os.environ, "PYTHONPATH": str(tmp_path)}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT / "src")])}
 
 
 def python(code: str, environment: dict[str, str]) -> str:
