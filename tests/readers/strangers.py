@@ -110,7 +110,7 @@ SMALL = {
     "Makefile": "all: train\n\ntrain:\n\tpython train.py --steps 100 --loss mse\n",
     "Dockerfile": "FROM python:3.12\nRUN pip install torch\nSTEP 1/3: loss\nCMD python train.py\n",
     "run.sh": "#!/bin/sh\nset -e\nfor step in 1 2 3; do echo step $step; done\nexport LOSS=3.2\n",
-    "config.yaml": "optimizer:\n  lr: 3.0e-4\n  betas: [0.9, 0.95]\nloss: cross_entropy\nsteps: 1000\neval_steps: 100\n",
+    "config.yaml": "optimizer:\n  lr: 3.0e-4\n  betas: [0.9, 0.95]\nloss: cross_entropy\nsteps: 1000\n\n",
     "pyproject.toml": '[project]\nname = "x"\nversion = "0.1.0"\n[tool.train]\nsteps = 1000\nlr = 3e-4\nloss = "mse"\n',
     "config.ini": "[train]\nstep = 10\nloss = mse\nlr = 0.1\n[eval]\nstep = 20\nloss = mae\n",
     "train_config.py": "batch_size = 12\nblock_size = 1024\nn_layer = 12\nlearning_rate = 6e-4\nmax_iters = 600000\n",
@@ -392,8 +392,8 @@ SCRIPTS = {
     "metrics.db": "CREATE TABLE metrics (host TEXT, cpu REAL, at INTEGER); INSERT INTO metrics VALUES ('h', 0.5, 1);",
     "runs.db": "CREATE TABLE runs (runner TEXT, km REAL, step INTEGER); INSERT INTO runs VALUES ('r', 10.5, 9000);",
     "named.db": "CREATE TABLE metrics (key TEXT, value REAL); INSERT INTO metrics VALUES ('packet_loss', 0.5);",
-    "params.db": "CREATE TABLE params (key TEXT, value TEXT); CREATE TABLE metrics (id INTEGER); CREATE TABLE runs (x);",
-    "study.db": "CREATE TABLE trials (number INTEGER, value REAL, state TEXT); INSERT INTO trials VALUES (1, 0.5, 'ok');",
+    "params.db": "CREATE TABLE params (key TEXT, value TEXT); CREATE TABLE runs (x);",
+    "study.db": "CREATE TABLE trials (number INTEGER, value REAL); INSERT INTO trials VALUES (1, 0.5);",
 }
 
 
