@@ -5,7 +5,6 @@
 The checksum is a masked CRC-32C. It is computed for many records of one length at a time, a byte pair after the other.
 """
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +19,7 @@ PIECE = 1 << 23  # bytes that are read at a time
 HEADER, FRAME = 12, 16  # bytes before a message; before and behind it
 LARGEST = 1 << 20  # bytes of a message that is looked at: larger ones are images and the like, and are passed over
 MOST_DAMAGE = 1_000  # damaged stretches, after which the rest of a file is left alone
+MOST_AT_ONCE = 1 << 18  # places that are looked at together
 POLYNOMIAL, MASK = 0x82F63B78, 0xA282EAD8
 
 
@@ -96,90 +96,73 @@ def _skipped(file: Decompressed, size: int) -> bool:
 
 
 class _Walk:
-    """From record to record through a buffer."""
+    """From record to record through a buffer, over the places at which a header with a right checksum stands."""
 
     def __init__(self, buffer: bytes, damage: Damage) -> None:
-        self.buffer = buffer
+        self.size = len(buffer)
         self.damage = damage
         self.at = 0  # behind the last record that was taken
         self.missing = 0  # bytes of the record that begins there which are not in the buffer
-        self.headers: NDArray[np.int64] | None = None
+        self.headers = _headers(buffer)
+        self.behind = self.headers + _lengths(buffer, self.headers) + FRAME
+        follows = self.behind[:-1] == self.headers[1:]
+        self.ends = np.append(np.flatnonzero(~follows), self.headers.size - 1)  # of chains of neighbours
 
     def all(self) -> NDArray[np.int64]:
         """Where the records begin that are there as a whole."""
-        found: list[NDArray[np.int64]] = []
-        while True:
-            begins, behind = _chain(self.buffer, self.at)
-            sound = _sound_headers(self.buffer, begins)
-            if sound.all():
-                self.at = behind
-                found.append(begins)
-                if len(self.buffer) - behind < HEADER:
-                    self.missing = HEADER if behind < len(self.buffer) else 0
+        found = [np.empty(0, dtype=np.int64)]
+        while self.at < self.size:
+            first = int(np.searchsorted(self.headers, self.at))
+            if first == self.headers.size or self.headers[first] != self.at:
+                if self.size - self.at < HEADER:
+                    self.missing = HEADER
                     break
-                if bool(_sound_headers(self.buffer, np.array([behind]))[0]):
-                    length = struct.unpack_from("<Q", self.buffer, behind)[0]
-                    self.missing = behind + length + FRAME - len(self.buffer)
+                if not self._go_on_behind():
                     break
-                bad = behind
-            else:
-                first = int(np.argmin(sound))
-                found.append(begins[:first])
-                bad = int(begins[first])
-            if not self._go_on_behind(bad):
+                continue
+            last = int(self.ends[np.searchsorted(self.ends, first)])
+            if self.behind[last] > self.size:
+                found.append(self.headers[first:last])
+                self.at = int(self.headers[last])
+                self.missing = int(self.behind[last]) - self.size
                 break
+            found.append(self.headers[first : last + 1])
+            self.at = int(self.behind[last])
         return np.concatenate(found)
 
-    def _go_on_behind(self, bad: int) -> bool:
+    def _go_on_behind(self) -> bool:
         """Find the next header behind bytes that are none; False where there is none in this buffer."""
-        if self.headers is None:
-            self.headers = _headers(self.buffer, bad)
-        place = int(np.searchsorted(self.headers, bad, side="right"))
+        place = int(np.searchsorted(self.headers, self.at, side="right"))
         if place < self.headers.size and self.damage.stretches < MOST_DAMAGE:
             self.damage.stretches += 1
             self.at = int(self.headers[place])
             return True
-        self.at = max(bad, len(self.buffer) - HEADER + 1)  # a header may begin in these last bytes
+        self.at = max(self.at, self.size - HEADER + 1)  # a header may begin in these last bytes
         return False
 
 
-def _chain(buffer: bytes, at: int) -> tuple[NDArray[np.int64], int]:
-    """Where records begin, one behind the other, as their lengths say; and the end of the last whole one."""
-    unpack, begins, size = struct.Struct("<Q").unpack_from, [], len(buffer)
-    last = size - HEADER
-    while at <= last:
-        behind = at + unpack(buffer, at)[0] + FRAME
-        if behind > size:
-            break
-        begins.append(at)
-        at = behind
-    return np.array(begins, dtype=np.int64), at
+def _headers(buffer: bytes) -> NDArray[np.int64]:
+    """All places at which a length below 4 GiB stands with its right checksum."""
+    zero = np.frombuffer(buffer, dtype=np.uint8) == 0
+    if zero.size < HEADER:
+        return np.empty(0, dtype=np.int64)
+    size = zero.size - HEADER + 1
+    may = zero[4 : 4 + size] & zero[5 : 5 + size] & zero[6 : 6 + size] & zero[7 : 7 + size]
+    window = sliding_window_view(np.frombuffer(buffer, dtype=np.uint8), HEADER)
+    places = np.flatnonzero(may)
+    found = []
+    for start in range(0, places.size, MOST_AT_ONCE):  # nearly all bytes of a file that is filled with zeros are places
+        some = places[start : start + MOST_AT_ONCE]
+        header = window[some]
+        found.append(some[checked(header[:, :8], header[:, 8:])])
+    return np.concatenate(found).astype(np.int64) if found else np.empty(0, dtype=np.int64)
 
 
 def _lengths(buffer: bytes, begins: NDArray[np.int64]) -> NDArray[np.int64]:
-    data = np.frombuffer(buffer, dtype=np.uint8)
-    return sliding_window_view(data, 8)[begins].copy().view("<i8")[:, 0]
-
-
-def _sound_headers(buffer: bytes, begins: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(N,) whether the checksum of each length is right."""
     if not begins.size:
-        return np.ones(0, dtype=np.bool_)
-    header = sliding_window_view(np.frombuffer(buffer, dtype=np.uint8), HEADER)[begins]
-    return checked(header[:, :8], header[:, 8:])
-
-
-def _headers(buffer: bytes, start: int) -> NDArray[np.int64]:
-    """All places behind `start` at which a header may stand: small lengths with a right checksum."""
-    data = np.frombuffer(buffer, dtype=np.uint8)
-    if data.size - start < HEADER:
         return np.empty(0, dtype=np.int64)
-    zero = data[start:] == 0
-    may = np.ones(zero.size - HEADER + 1, dtype=np.bool_)
-    for place in range(4, 8):  # of a length below 4 GiB
-        may &= zero[place : place + may.size]
-    places = np.flatnonzero(may).astype(np.int64) + start
-    return places[_sound_headers(buffer, places)]
+    lengths: NDArray[np.int64] = sliding_window_view(np.frombuffer(buffer, dtype=np.uint8), 8)[begins].view("<i8")[:, 0]
+    return lengths
 
 
 # ---------------------------------------------------------------- checksums
