@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from talweg.errors import InputError
 from talweg.logs.given import Asked, Log
+from talweg.logs.roles import guess
 from talweg.readers import read
 from talweg.readers.table import read as read_table
-from talweg.readers.table.roles import guess
 from talweg.run import Series
 from tests.conftest import SHARED, shared
 from tests.readers.test_nanogpt import points, written

@@ -9,8 +9,8 @@ import numpy as np
 from talweg.errors import InputError
 from talweg.logs.columns import decimals, standing
 from talweg.logs.given import Asked, Head, Log
+from talweg.logs.roles import CONSTANTS, SECONDS, Roles, guess, is_loss, is_running_mean, plain
 from talweg.readers.table.load import Table, load, number
-from talweg.readers.table.roles import CONSTANTS, SECONDS, Roles, guess, is_loss, is_running_mean, plain
 from talweg.run import Facts, LossKind, Reading, Run, Series
 
 NAME = "table"
