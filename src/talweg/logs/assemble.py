@@ -80,9 +80,8 @@ def assemble(
         if column.role in LOSSES:
             notes.extend(replace(stands_here, num_superseded=stands_here.num_superseded + late).notes(column.label))
             resumed |= set(stands_here.went_back_to)
-        made = Series.of(
-            column.step[keep], column.value[keep], kind=column.kind, resolution=column.resolution, name=column.name
-        )
+        left = column.only(keep)
+        made = Series.of(left.step, left.value, kind=column.kind, resolution=column.resolution, name=column.name)
         (others if column.role is None else series)[column.role or column.name] = made
         if pieces := _pieces(column, keep, stands_here):
             superseded[column.role or column.name] = pieces
