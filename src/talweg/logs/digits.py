@@ -12,7 +12,7 @@ DOT, ZERO = ord("."), ord("0")
 
 EXACT = np.array([float(f"1e{power}") for power in range(23)])  # the powers of ten that a double holds exactly
 
-Power = NDArray[np.float64] | int  # of each number, or of all
+Power = NDArray[np.float64] | int  # of ten, of each number or of all
 
 
 def numbers(
@@ -67,26 +67,30 @@ def _shifted(text: NDArray[np.uint8], dot: int, power: Power) -> NDArray[np.floa
     count = wide - (dot < wide)
     if not count:
         return np.full(len(text), np.nan)
-    power = power - decimals
-    if count > MOST_DIGITS or np.abs(power).max() > EXACT.size - 1:
-        return _one_by_one(text, power + decimals)
+    shift = power - decimals
+    if count > MOST_DIGITS or not np.abs(shift).max() < EXACT.size:  # not: a power that is NaN is none
+        return _one_by_one(text, power)
     weight = 10.0 ** np.arange(count - 1, -1, -1)
     if dot < wide:
         weight = np.insert(weight, dot, 0.0)
-    whole = text.astype(np.float64) @ weight
+    whole: NDArray[np.float64] = text.astype(np.float64) @ weight
     whole -= ZERO * weight.sum()
-    if isinstance(power, int):
-        return whole / EXACT[-power] if power < 0 else whole * EXACT[power]
-    exact = EXACT[np.abs(power).astype(np.intp)]
-    return np.where(power < 0, whole / exact, whole * exact)
+    value: NDArray[np.float64]
+    if isinstance(shift, int):
+        value = whole / EXACT[-shift] if shift < 0 else whole * EXACT[shift]
+    else:
+        exact = EXACT[np.abs(shift).astype(np.intp)]
+        value = np.where(shift < 0, whole / exact, whole * exact)
+    return value
 
 
 def _one_by_one(text: NDArray[np.uint8], power: Power) -> NDArray[np.float64]:
     powers = np.broadcast_to(np.asarray(power, dtype=np.float64), len(text))
-    return np.array([_single(row.tobytes(), each) for row, each in zip(text, powers, strict=True)])
+    return np.array([single(row.tobytes(), each) for row, each in zip(text, powers, strict=True)])
 
 
-def _single(text: bytes, power: float) -> float:
+def single(text: bytes, power: float) -> float:
+    """One number, by `float`."""
     try:
         return float(f"{text.decode()}e{power:.0f}")
     except ValueError:
