@@ -14,6 +14,7 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
+from talweg.logs.columns import decimals
 from talweg.logs.recipes import Fields, Parse, Recipe, recipes, runs, values_of
 from talweg.run import Reading
 
@@ -223,6 +224,9 @@ class Lines:
         for row in rows:
             line = lines[row]
             fields = self.parse(line) or {}
+            for name, span in fields.items():
+                digits = decimals([line[span.start : span.end]]) - round(float(np.log10(span.scale)))
+                self._decimals[name] = max(self._decimals.get(name, 0), digits)
             try:
                 values = {
                     name: np.array([float(line[span.start : span.end].replace(",", "")) * span.scale])
