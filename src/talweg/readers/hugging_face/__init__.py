@@ -68,8 +68,10 @@ def _of_folder(log: Log, asked: Asked) -> Run:
     found = {}
     for run, names in runs.items():
         paths = [log.path / name for name in names]
-        states = [state.of_log(Log(f"{log.source.rstrip('/')}/{name}", path), path.stat().st_mtime) for name, path in
-                  zip(names, paths, strict=True)]
+        states = [
+            state.of_log(Log(f"{log.source.rstrip('/')}/{name}", path), path.stat().st_mtime)
+            for name, path in zip(names, paths, strict=True)
+        ]
         found[run] = states
     if not found:
         raise InputError(f"{log.source} holds no {state.FILE}; give the output folder of the Trainer, or a log")
@@ -203,7 +205,11 @@ def _with_steps(
     epoch, numbered = (_aligned(fields.get(name, empty), row) for name in ("epoch", "step"))
     text = "epoch" in printed.texts
     with np.errstate(divide="ignore"):
-        last = 10.0 ** (np.floor(np.log10(np.abs(epoch))) + 1 - SIGNIFICANT) if text else np.full(row.size, digits.get("epoch", 0.0))
+        last = (
+            10.0 ** (np.floor(np.log10(np.abs(epoch))) + 1 - SIGNIFICANT)
+            if text
+            else np.full(row.size, digits.get("epoch", 0.0))
+        )
     bars = points.get("bar", empty)
     found = steps.steps_of(
         steps.Lines(row, epoch, last, main, bars.line, bars.value, points.get("total", empty).value, numbered),

@@ -20,7 +20,9 @@ from talweg.logs.recipes import NUMBER, Fields, Span
 LONGEST = 20_000  # characters of a line that is looked at
 SIGNIFICANT = 4  # digits of what stands there as text
 KEY = re.compile(r"\s*(['\"])(?P<key>(?:(?!\1)[^\\]|\\.){1,200})\1: ")
-VALUE = re.compile(rf"(?:np\.float[0-9]+\(|tensor\()?(?P<quote>['\"])?(?P<number>{NUMBER})(?(quote)(?P=quote))(?=[,}})])")
+VALUE = re.compile(
+    rf"(?:np\.float[0-9]+\(|tensor\()?(?P<quote>['\"])?(?P<number>{NUMBER})(?(quote)(?P=quote))(?=[,}})])"
+)
 OTHER = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[A-Za-z_][\w.]*|\[[^\[\]{}]*\]")
 END = re.compile(r"(?:, [a-z]+='?[\w:]+'?)*\)?(?P<end>[,}])")  # tensor(3.2, device='cuda:0')
 BAR = re.compile(r"[0-9]{1,3}%\|[^|]*\|\s*(?P<bar>[0-9]+)/(?P<total>[0-9]+) \[")

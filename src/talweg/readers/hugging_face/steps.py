@@ -89,7 +89,9 @@ def _by_bars(lines: Lines, total: float) -> NDArray[np.float64] | None:
         return None
     before = np.where(place >= 0, count[np.maximum(place, 0)], np.nan)
     behind = np.where(place + 1 < bar.size, count[np.minimum(place + 1, bar.size - 1)], total)
-    agreeing = [(quality, -order, step) for order, step in enumerate((before, behind)) if (quality := _goes_up(lines, step))]
+    agreeing = [
+        (quality, -order, step) for order, step in enumerate((before, behind)) if (quality := _goes_up(lines, step))
+    ]
     if not agreeing:
         return None
     return max(agreeing, key=lambda found: found[:2])[2]
@@ -250,7 +252,9 @@ def _of_others(lines: Lines, main: NDArray[np.float64]) -> NDArray[np.float64]:
     return step
 
 
-def _part_around(epoch: NDArray[np.float64], main: NDArray[np.float64], nearest: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _part_around(
+    epoch: NDArray[np.float64], main: NDArray[np.float64], nearest: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Epochs and steps of the rows on both sides, from the beginning of the run where there is none before."""
     low = max(nearest - 1, 0)
     high = nearest + 1 if nearest < main.size and (not nearest or main[nearest] > main[nearest - 1]) else nearest
