@@ -4,6 +4,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from talweg.logs.long_digits import MOST_LONG_DIGITS, can_be_long, long_numbers
+
 MOST_DIGITS = (
     15  # an integer of so many is exact in a double, and so is 10 to this power: their quotient is rounded once
 )
@@ -29,7 +31,7 @@ def numbers(
     for wide in map(int, np.flatnonzero(np.bincount(width))):
         rows = np.flatnonzero(width == wide)
         powers = np.zeros(rows.size) if power is None else power[rows]
-        if wide > MOST_DIGITS + 1:
+        if wide > MOST_LONG_DIGITS + 1:
             texts = [buffer[start[row] : end[row]].tobytes() for row in rows]
             values[rows] = [_single(text, power) for text, power in zip(texts, powers, strict=True)]
         elif wide > 0:
@@ -60,6 +62,8 @@ def _shifted(digits: NDArray[np.uint8], power: NDArray[np.float64]) -> NDArray[n
         return np.full(len(digits), np.nan)
     dots = digits == DOT
     broken = dots.any(axis=1) if dots.any() else np.zeros(len(digits), dtype=np.bool_)
+    if count > MOST_DIGITS and can_be_long(count, power):
+        return np.where(broken, np.nan, long_numbers(digits, power))
     if count > MOST_DIGITS or np.abs(power).max() > 22:
         texts = [row.tobytes() for row in digits]
         values = np.array([_single(text, shift) for text, shift in zip(texts, power, strict=True)])
