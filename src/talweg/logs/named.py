@@ -150,7 +150,8 @@ def logged(values: NDArray[np.float64]) -> NDArray[np.bool_]:
 def _to_seconds(value: NDArray[np.float64]) -> float | None:
     """What times are multiplied by to be seconds since 1970; None where they count from somewhere else."""
     middle = float(np.median(value)) if value.size else 0.0
-    return next((scale for scale in (1.0, 1e-3, 1e-6, 1e-9) if 6e8 < middle * scale < 6e9), None)
+    scales: tuple[float, ...] = (1.0, 1e-3, 1e-6, 1e-9)
+    return next((scale for scale in scales if 6e8 < middle * scale < 6e9), None)
 
 
 # ---------------------------------------------------------------- what the whole of a column tells

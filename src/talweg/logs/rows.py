@@ -31,7 +31,7 @@ class Steps:
 
     name: str
     cells: Cells
-    facts: Facts = Facts()
+    facts: Facts = field(default_factory=Facts)
     notes: tuple[str, ...] = ()
 
 
@@ -114,13 +114,14 @@ def _steps(table: Mapping[str, Cells], asked: Asked, losses: Sequence[str], sour
         return _counted(table, next(with_loss, found[0]))
     if (tokens := _by_tokens(table, by_plain)) is not None:
         return tokens
-    if (name := next((by_plain[spelling] for spelling in EPOCH if spelling in by_plain), None)) is not None:
-        return _by_epochs(table, name, losses, source)
+    if (epoch := next((by_plain[spelling] for spelling in EPOCH if spelling in by_plain), None)) is not None:
+        return _by_epochs(table, epoch, losses, source)
     raise InputError(f"{source} has no step column (step, _step, iteration, ...); it has {listed(list(table))}")
 
 
 def _counted(table: Mapping[str, Cells], name: str) -> Steps:
-    cells, notes = _finite(table[name]), ()
+    cells = _finite(table[name])
+    notes: tuple[str, ...] = ()
     if plain(name) in COUNTERS:
         told = f"column {name} counts the calls of the tracker, which are steps only where the trainer gave its own"
         return Steps(name, cells, notes=(told,))

@@ -36,7 +36,7 @@ class Chunk:
     """Whole lines, with what is asked of every column of them."""
 
     text: bytes
-    bytes: NDArray[np.uint8]
+    characters: NDArray[np.uint8]
     num_odd: NDArray[np.int32]  # (B + 1,) bytes before each that are neither digit nor dot
     has_quotes: bool
     has_spaces: bool
@@ -51,15 +51,15 @@ class Chunk:
 
     def trimmed(self, start: NDArray[np.intp], end: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """The cells without quotes and blanks around them."""
-        last = self.bytes.size - 1
+        last = self.characters.size - 1
         for _ in range(3):
             if self.has_quotes:
-                both = (self.bytes[np.minimum(start, last)] == QUOTE) & (self.bytes[end - 1] == QUOTE)
+                both = (self.characters[np.minimum(start, last)] == QUOTE) & (self.characters[end - 1] == QUOTE)
                 both &= end - start >= 2
                 start, end = start + both, end - both
             if self.has_spaces:
-                start = start + ((start < end) & (self.bytes[np.minimum(start, last)] == SPACE))
-                end = end - ((start < end) & (self.bytes[end - 1] == SPACE))
+                start = start + ((start < end) & (self.characters[np.minimum(start, last)] == SPACE))
+                end = end - ((start < end) & (self.characters[end - 1] == SPACE))
         return start, end
 
 
@@ -137,9 +137,7 @@ class ColumnCells:
             self.text_rows.append(np.array([row]))
             self.text_codes.append(np.array([self.codes.setdefault(text, len(self.codes))]))
 
-    def _sample(
-        self, chunk: Chunk, start: NDArray[np.intp], end: NDArray[np.intp], value: NDArray[np.float64]
-    ) -> None:
+    def _sample(self, chunk: Chunk, start: NDArray[np.intp], end: NDArray[np.intp], value: NDArray[np.float64]) -> None:
         if self.sampled >= SAMPLED:
             return
         finite = np.flatnonzero(np.isfinite(value))[: SAMPLED - self.sampled]
@@ -152,7 +150,7 @@ def _plain_numbers(
     chunk: Chunk, start: NDArray[np.intp], end: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """(T,) the numbers, and which cells hold one: digits with a sign, a point, an exponent; or NaN."""
-    text = chunk.bytes
+    text = chunk.characters
     first = text[np.minimum(start, text.size - 1)]
     signed = ((first == MINUS) | (first == PLUS)) & (start < end)
     begin = start + signed
@@ -182,7 +180,7 @@ def _with_exponent(
     chunk: Chunk, start: NDArray[np.intp], end: NDArray[np.intp], num_odd: NDArray[np.int32]
 ) -> NDArray[np.float64]:
     """(T,) of cells such as 2.5e-05; NaN where it is none."""
-    text = chunk.bytes
+    text = chunk.characters
     at = np.searchsorted(chunk.num_odd, chunk.num_odd[start] + 1) - 1  # the first byte that is no digit and no dot
     after = np.minimum(at + 1, text.size - 1)
     sign = text[after]

@@ -33,6 +33,7 @@ def read_delimited(chunks: Iterable[bytes]) -> Table | None:
             return None
     return reader.table()
 
+
 _Stop = tuple[int, list[str]]  # a line of a chunk, and the names in it
 
 
@@ -99,8 +100,8 @@ class _Delimited:
     def _rows(self, text: bytes) -> bytes:
         """The rows up to a header that is written anew, which is taken too. Returns what follows it."""
         chunk = Chunk.of(text)
-        ends = np.flatnonzero((chunk.bytes == ord(self.delimiter)) | (chunk.bytes == ord("\n")))
-        last = np.flatnonzero(chunk.bytes[ends] == ord("\n"))  # of each line the place of its end in `ends`
+        ends = np.flatnonzero((chunk.characters == ord(self.delimiter)) | (chunk.characters == ord("\n")))
+        last = np.flatnonzero(chunk.characters[ends] == ord("\n"))  # of each line the place of its end in `ends`
         line_end = ends[last]
         begins = np.append(0, line_end[:-1] + 1)
         if (found := self._next_header(chunk, begins, line_end)) is not None:
@@ -129,9 +130,9 @@ class _Delimited:
     def _next_header(self, chunk: Chunk, begins: NDArray[np.intp], line_end: NDArray[np.intp]) -> _Stop | None:
         """The first line that is a header: the same again, as after a resume, or another one."""
         text = chunk.text
-        first = chunk.bytes[begins]
+        first = chunk.characters[begins]
         quoted = first == ord('"')
-        first = np.where(quoted, chunk.bytes[np.minimum(begins + 1, chunk.bytes.size - 1)], first)
+        first = np.where(quoted, chunk.characters[np.minimum(begins + 1, chunk.characters.size - 1)], first)
         maybe = np.flatnonzero(((first | 0x20) >= ord("a")) & ((first | 0x20) != ord("|")) | (first == ord("_")))
         if maybe.size > MOST_LOOKED_AT:  # rows that begin with a text
             known = tuple(name.encode()[:8] for name in self.columns if name)

@@ -25,7 +25,7 @@ TOKEN = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+)')
 CUT = "the last line is cut off in the middle and was left out"
 
 
-class _TooVaried(Exception):
+class _TooVariedError(Exception):
     """The lines are not alike enough for reading them at once."""
 
 
@@ -33,7 +33,7 @@ def read_jsonl(chunks: Callable[[], Iterable[bytes]]) -> Table | None:
     """The table; None when no line is an object. `chunks` gives the text from its beginning, each time it is called."""
     try:
         return _at_once(chunks())
-    except _TooVaried:
+    except _TooVariedError:
         return _line_by_line(chunks())
 
 
@@ -57,10 +57,10 @@ def _at_once(chunks: Iterable[bytes]) -> Table | None:
         num_asked += 1
         found = spans(line)
         if num_asked > MOST_KINDS and found:
-            raise _TooVaried
+            raise _TooVariedError
         for name in found or {}:
             if any("0" <= letter <= "9" for letter in name):
-                raise _TooVaried
+                raise _TooVariedError
             keys[name] = None
         # a line of texts alone is a record too
         return {f"={name}": span for name, span in (found or {}).items() if span is not None} or None
@@ -92,7 +92,7 @@ def _at_once(chunks: Iterable[bytes]) -> Table | None:
 def spans(line: str) -> dict[str, Span | None] | None:
     """By key where its number stands, None where it holds none; nested keys with a slash. None: no JSON object.
 
-    Raises _TooVaried for a record of one metric by its name, which only its texts can tell.
+    Raises _TooVariedError for a record of one metric by its name, which only its texts can tell.
     """
     at = object_in(line)
     if at < 0:
@@ -104,7 +104,7 @@ def spans(line: str) -> dict[str, Span | None] | None:
     if not isinstance(record, dict) or not record:
         return None
     if _is_long(record):
-        raise _TooVaried
+        raise _TooVariedError
     found: dict[str, Span | None] = {}
     above: list[str | None] = []  # the keys of the objects around; None: a list
     key: str | None = None
@@ -124,7 +124,10 @@ def spans(line: str) -> dict[str, Span | None] | None:
                 name = "/".join([*(part for part in above[1:] if part is not None), key])
                 quoted = token[0] == '"'
                 found[name] = None
-                if number(token.strip('"') if quoted else None if token in ("true", "false", "null") else token) is not None:
+                if (
+                    number(token.strip('"') if quoted else None if token in ("true", "false", "null") else token)
+                    is not None
+                ):
                     found[name] = Span(start + quoted, place - quoted)
             key = None
         last = token

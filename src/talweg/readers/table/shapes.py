@@ -19,8 +19,12 @@ VALUE_NAMES = ("value", "metric_value", "metricvalue", "float_value")
 RUN_NAMES = ("run_name", "run name", "runname", "run", "run_id", "run id", "run_uuid", "experiment")
 LIMITS = ("__min", "__max")  # of a panel of W&B: the range of the runs or points that were put together
 PANEL = "this is the download of a W&B chart, which holds a sample of the points; its history holds all of them"
-DOWNLOAD = "this is TensorBoard's download, which holds a sample of 1,000 points of a longer run; its event file holds all"
-SAMPLE = "an export of W&B's run.history() holds a sample of the rows (500 if it was not told), scan_history() all of them"
+DOWNLOAD = (
+    "this is TensorBoard's download, which holds a sample of 1,000 points of a longer run; its event file holds all"
+)
+SAMPLE = (
+    "an export of W&B's run.history() holds a sample of the rows (500 if it was not told), scan_history() all of them"
+)
 TAG = re.compile(r"^run-.*-tag-(.+)$")  # the name that TensorBoard gives its downloads
 
 
@@ -119,7 +123,8 @@ def _of_run(table: Table, asked: Asked, source: str) -> Shaped | None:
     column = next((name for name in several if asked.run in table.texts[name].names), several[0])
     texts = table.texts[column]
     roles = guess(list(table.cells))
-    losses = [name for name in (asked.columns.get("train_loss"), roles.train, roles.val) if name in table.cells]
+    wanted = (asked.columns.get("train_loss"), roles.train, roles.val)
+    losses = [name for name in wanted if name is not None and name in table.cells]
     holds = {name: _has_row(table, losses, _rows_of(texts, name)) for name in texts.names}
     name = one_run(holds, asked.run, source)
     rows = _rows_of(texts, name)
@@ -129,7 +134,8 @@ def _of_run(table: Table, asked: Asked, source: str) -> Shaped | None:
 
 
 def _rows_of(texts: Texts, name: str) -> NDArray[np.int64]:
-    return texts.row[texts.code == texts.names.index(name)]
+    rows: NDArray[np.int64] = texts.row[texts.code == texts.names.index(name)]
+    return rows
 
 
 def _has_row(table: Table, losses: list[str], rows: NDArray[np.int64]) -> bool:
