@@ -75,7 +75,7 @@ def assemble(
     superseded: dict[str, tuple[Series, ...]] = {}
     resumed: set[float] = set()
     for column, stands_here in zip(columns, stands, strict=True):
-        keep = stands_here.keep & ~_overtaken(column, seams)
+        keep = stands_here.keep & ~_overtaken(column, seams, stands_here)
         late = int(stands_here.keep.sum() - keep.sum())
         if column.role in LOSSES:
             notes.extend(replace(stands_here, num_superseded=stands_here.num_superseded + late).notes(column.label))
@@ -170,11 +170,13 @@ def _seams(columns: Sequence[Column], stands: Sequence[Standing]) -> list[tuple[
     return seams
 
 
-def _overtaken(column: Column, seams: Sequence[tuple[int, float]]) -> NDArray[np.bool_]:
+def _overtaken(column: Column, seams: Sequence[tuple[int, float]], stands: Standing) -> NDArray[np.bool_]:
+    """What stands before a seam from its step on, and does not stand behind it once more (a rate comes out the same)."""
     old = np.zeros(column.step.size, dtype=np.bool_)
     if column.place is not None:
+        places = column.place if stands.last is None else column.place[stands.last]
         for place, step in seams:
-            old |= (column.place < place) & (column.step >= step)
+            old |= (places < place) & (column.step >= step)
     return old
 
 
@@ -206,4 +208,15 @@ def _starts(columns: Sequence[Column], stands: Sequence[Standing]) -> tuple[int,
         return ()
     lowest = column.step.min()
     over = [at for at in here.went_back_at if column.step[at] <= lowest]
-    return (0, *(int(column.place[at - 1]) + 1 for at in over)) if over else ()
+    return (0, *(_end_before(column, at, [other for _, other, _ in found]) for at in over)) if over else ()
+
+
+def _end_before(column: Column, at: int, columns: Sequence[Column]) -> int:
+    """The line behind the last one of the run that ended before a point: its last evaluation may follow its losses."""
+    assert column.place is not None
+    end, begin = int(column.place[at - 1]), int(column.place[at])
+    for other in columns:
+        assert other.place is not None
+        late = other.place[(other.place > end) & (other.place < begin) & (other.step > column.step[at])]
+        end = max(end, int(late.max()) if late.size else end)
+    return end + 1

@@ -44,7 +44,7 @@ def read(
     loss_column: str | None = None,
     columns: Mapping[str, str] | None = None,
     format: str | None = None,
-    run: str | None = None,
+    which: str | None = None,
 ) -> Run:
     """The run that a log tells of.
 
@@ -55,7 +55,7 @@ def read(
     loss_column: the name of the training loss in a table, where the guess would be another.
     columns: the names of other columns, by the column of `Run` that they are, as in {"val_loss": "dev/nll"}; "step" too.
     format: the name of a reader, where the guess would be another.
-    run: which one, where several are in one place: its name, or its number from 1.
+    which: of several runs in one place, this one: its name, or its number from 1.
     Raises InputError when something cannot be read, and always when no loss was understood.
     """
     named = {**(columns or {}), **({} if loss_column is None else {"train_loss": loss_column})}
@@ -63,7 +63,7 @@ def read(
         raise InputError(f"{unknown[0]} is no column of a run; the columns are step, {', '.join(COLUMN_NAMES)}")
     log = Log.at(path)
     reader, log = _reader_of(log) if format is None else (_format(format), log)
-    asked = Asked(None if config is None else Path(config), (), named, run)
+    asked = Asked(None if config is None else Path(config), (), named, which)
     found = _read(reader, log, asked)
     if found.last_step is None and not found.val_bits_per_byte:
         raise InputError(f"{log.source}: no loss was found in it ({found.format}); nothing can be said about this run")
