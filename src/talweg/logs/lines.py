@@ -64,6 +64,28 @@ class _Group:
         return np.full(self.line.size, -1) if self.rank is None else self.rank
 
 
+@dataclass(frozen=True, eq=False)
+class _Order:
+    """The lines of a field in the order of the log, with what they share with all fields of the same lines."""
+
+    line: NDArray[np.int64]
+    step: NDArray[np.float64]
+    rank: NDArray[np.int64] | None
+    sorting: NDArray[np.intp] | None  # that puts values in order: kinds of line were taken one after the other
+
+    @classmethod
+    def of(cls, groups: Sequence[_Group]) -> "_Order":
+        line = np.concatenate([group.line for group in groups]) if groups else np.empty(0, dtype=np.int64)
+        step = np.concatenate([group.steps() for group in groups]) if groups else np.empty(0)
+        rank = None
+        if any(group.rank is not None for group in groups):
+            rank = np.concatenate([group.ranks() for group in groups])
+        if bool(np.all(line[1:] >= line[:-1])):
+            return cls(line, step, rank, None)
+        sorting = np.argsort(line, kind="stable")
+        return cls(line[sorting], step[sorting], None if rank is None else rank[sorting], sorting)
+
+
 @dataclass
 class Lines:
     """All lines of one log, taken piece by piece.
@@ -104,10 +126,12 @@ class Lines:
 
     def points(self) -> dict[str, Points]:
         """All fields but step and rank, lines that lack a step given the last one seen before them."""
-        shared: dict[tuple[int, ...], Points] = {}
+        shared: dict[tuple[int, ...], _Order] = {}
+        found = {name: self._joined(name, shared) for name in self._parts if name != "step"}
+        if not any(np.isnan(points.step).any() for points in found.values()):
+            return found
         steps = self._joined("step", shared)
-        fields = [name for name in self._parts if name != "step"]
-        return {name: _filled(self._joined(name, shared), steps) for name in fields}
+        return {name: _filled(points, steps) for name, points in found.items()}
 
     def reading(self) -> Reading:
         """How many lines there were, and which were not understood."""
@@ -277,25 +301,16 @@ class Lines:
 
     # ------------------------------------------------------------ fields
 
-    def _joined(self, name: str, shared: dict[tuple[int, ...], Points]) -> Points:
+    def _joined(self, name: str, shared: dict[tuple[int, ...], _Order]) -> Points:
         """All parts of a field. Fields of the same lines share the arrays that say which lines these are."""
         parts = self._parts.get(name, [])
-        groups = [group for group, _ in parts]
         value = np.concatenate([value for _, value in parts]) if parts else np.empty(0)
-        key = tuple(map(id, groups))
-        if (alike := shared.get(key)) is None:
-            line = np.concatenate([group.line for group in groups]) if groups else np.empty(0, dtype=np.int64)
-            step = np.concatenate([group.steps() for group in groups]) if groups else np.empty(0)
-            rank = None
-            if any(group.rank is not None for group in groups):
-                rank = np.concatenate([group.ranks() for group in groups])
-            alike = shared[key] = Points(line, step, value, rank)
-        points = replace(alike, value=value, decimals=self._decimals.get(name, 0))
-        if bool(np.all(points.line[1:] >= points.line[:-1])):
-            return points
-        order = np.argsort(points.line, kind="stable")  # kinds of line were taken one after the other
-        rank = None if points.rank is None else points.rank[order]
-        return Points(points.line[order], points.step[order], value[order], rank, points.decimals)
+        key = tuple(id(group) for group, _ in parts)
+        if (order := shared.get(key)) is None:
+            order = shared[key] = _Order.of([group for group, _ in parts])
+        if order.sorting is not None:
+            value = value[order.sorting]
+        return Points(order.line, order.step, value, order.rank, self._decimals.get(name, 0))
 
 
 def _filled(points: Points, steps: Points) -> Points:

@@ -11,14 +11,14 @@ POWERS = np.cumprod(np.append(np.longdouble(1), np.full(27, np.longdouble(10))))
 LOW = 10  # digits that are taken apart from those above them, so that both parts are exact in a double
 
 
-def can_be_long(num_digits: int, power: NDArray[np.float64]) -> bool:
+def can_be_long(num_digits: int, power: NDArray[np.float64] | int) -> bool:
     """Whether `long_numbers` takes so many digits, times ten to these powers."""
     return HAS_LONG and LOW < num_digits <= MOST_LONG_DIGITS and bool(np.abs(power).max() < POWERS.size)
 
 
 def long_numbers(
     digits: NDArray[np.uint8],  # (T, w) digits alone
-    power: NDArray[np.float64],  # (T,) the power of ten that each is multiplied by
+    power: NDArray[np.float64] | int,  # (T,) the power of ten that each is multiplied by, or that of all
 ) -> NDArray[np.float64]:
     """(T,) what `float` gives for each: m x 10^k in long doubles, both exact there, then rounded to a double.
 
@@ -26,9 +26,10 @@ def long_numbers(
     its own last place from the middle between two doubles; there `float` is asked.
     """
     whole = _whole(digits[:, :-LOW]).astype(np.longdouble) * POWERS[LOW] + _whole(digits[:, -LOW:])
+    power = np.broadcast_to(np.asarray(power, dtype=np.float64), len(digits))
     exact = POWERS[np.abs(power).astype(np.intp)]
     long = whole / exact if bool((power <= 0).all()) else np.where(power < 0, whole / exact, whole * exact)
-    values = long.astype(np.float64)
+    values: NDArray[np.float64] = long.astype(np.float64)
     unit = np.spacing(values)
     off = np.abs((long - values).astype(np.float64))
     near = 2.0**-10 * unit

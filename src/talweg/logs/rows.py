@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from talweg.errors import InputError
 from talweg.logs.assemble import Column
 from talweg.logs.given import Asked
-from talweg.logs.named import constant, listed, named, roles_of, run_of
-from talweg.logs.roles import CONSTANTS, EPOCH, STEP, TOKENS, Roles, plain
+from talweg.logs.roles import CONSTANTS, EPOCH, STEP, TOKENS, guess, plain
+from talweg.logs.stored import run_of
+from talweg.logs.tracked import shown
 from talweg.run import Facts, Reading, Run
 
 COUNTERS = {"_step"}  # that count calls of a tracker, where the trainer did not give its own step
@@ -43,45 +44,57 @@ def run_of_rows(
     format: str,
     facts: Facts | None = None,
     reading: Reading | None = None,
-    roles: Roles | None = None,
+    settings: Mapping[str, object] | None = None,
     steps: Steps | None = None,
 ) -> Run:
-    """The run of a table; `roles` and `steps` where something better is known than the names say.
+    """The run of a table; `steps` where something better is known than the names say.
 
     Raises InputError when there is no loss, or nothing that counts the steps.
     """
     reading = reading or Reading()
-    roles = roles or _roles(table, asked, source)
-    losses = _losses(roles)
+    given = {role: named(name, list(table), source) for role, name in asked.columns.items()}
+    losses = _losses(table, given)
     if not losses:
-        raise InputError(f"{source} has no loss column; it has {listed(list(table))}. Name it with --loss-column")
-    steps = steps or _steps(table, asked, losses, source)
+        raise InputError(f"{source} has no loss column; it has {shown(table)}. Name it with --loss-column")
+    steps = steps or _steps(table, given, losses, source)
     notes = list(steps.notes)
     columns = [_against(steps, name, cells, notes) for name, cells in table.items() if name != steps.name]
     if not any(column.name in losses and column.step.size for column in columns):
         raise InputError(f"{source}: column {', '.join(losses)} holds no number in a row that has a step")
-    told = replace(reading, notes=(*reading.notes, *roles.because, *notes))
-    facts = (facts or Facts()).over(steps.facts)
+    roles = {role: name for role, name in given.items() if role != "step"}
     return run_of(
         columns,
-        Asked(),
+        replace(asked, columns=roles),
         source=source,
         format=format,
-        facts=facts,
-        reading=told,
-        roles=replace(roles, because=()),
+        facts=(facts or Facts()).over(steps.facts),
+        reading=reading,
+        settings=settings,
+        more=notes,
     )
 
 
-def _roles(table: Mapping[str, Cells], asked: Asked, source: str) -> Roles:
-    """By the names of the columns that hold a number; where no loss is among these, by all names."""
-    given = {named(name, list(table), source) for name in asked.columns.values()}
-    roles = roles_of([name for name, cells in table.items() if cells.row.size or name in given], asked, source)
-    return roles if _losses(roles) else roles_of(list(table), asked, source)
+def named(name: str, names: Sequence[str], source: str) -> str:
+    """The column that a person means by this name. Raises InputError when there is none."""
+    found = next((each for each in names if each == name), None)
+    found = found or next((each for each in names if plain(each) == plain(name)), None)
+    if found is None:
+        raise InputError(f"{source} has no column {name}; it has {shown(names)}")
+    return found
 
 
-def _losses(roles: Roles) -> list[str]:
-    return [name for name in (roles.train, roles.val, roles.others.get("val_bits_per_byte")) if name is not None]
+def _losses(table: Mapping[str, Cells], given: Mapping[str, str]) -> list[str]:
+    """The columns that are losses: by what a person says, by the names of those that hold numbers, by all names."""
+    for names in ([name for name, cells in table.items() if cells.row.size], list(table)):
+        roles = guess([name for name in names if name not in given.values()])
+        found = (
+            given.get("train_loss", roles.train),
+            given.get("val_loss", roles.val),
+            given.get("val_bits_per_byte", roles.others.get("val_bits_per_byte")),
+        )
+        if losses := [name for name in found if name is not None]:
+            return losses
+    return []
 
 
 def _against(steps: Steps, name: str, cells: Cells, notes: list[str]) -> Column:
@@ -101,10 +114,9 @@ def _against(steps: Steps, name: str, cells: Cells, notes: list[str]) -> Column:
     return Column(name, step[place[has]], cells.value[has], None, "unknown", cells.resolution, cells.row[has])
 
 
-def _steps(table: Mapping[str, Cells], asked: Asked, losses: Sequence[str], source: str) -> Steps:
+def _steps(table: Mapping[str, Cells], given: Mapping[str, str], losses: Sequence[str], source: str) -> Steps:
     """The column that counts optimizer updates; where there is none, that which counts epochs."""
-    if (given := asked.columns.get("step")) is not None:
-        name = named(given, list(table), source)
+    if (name := given.get("step")) is not None:
         return Steps(name, _finite(table[name]), notes=(f"column {name} is the step, as given",))
     filled = [name for name, cells in table.items() if cells.row.size and name not in losses]
     by_plain = {plain(name): name for name in reversed(filled)}
@@ -116,7 +128,7 @@ def _steps(table: Mapping[str, Cells], asked: Asked, losses: Sequence[str], sour
         return tokens
     if (epoch := next((by_plain[spelling] for spelling in EPOCH if spelling in by_plain), None)) is not None:
         return _by_epochs(table, epoch, losses, source)
-    raise InputError(f"{source} has no step column (step, _step, iteration, ...); it has {listed(list(table))}")
+    raise InputError(f"{source} has no step column (step, _step, iteration, ...); it has {shown(table)}")
 
 
 def _counted(table: Mapping[str, Cells], name: str) -> Steps:
@@ -168,10 +180,16 @@ def _by_epochs(table: Mapping[str, Cells], name: str, losses: Sequence[str], sou
         if step.size and np.unique(step).size < 0.9 * step.size:
             raise InputError(
                 f"{source} has no step column, and column {loss} stands several times in one epoch; it has "
-                f"{listed(list(table))}. Name the steps with --column step=NAME"
+                f"{shown(table)}. Name the steps with --column step=NAME"
             )
     told = f"there is no column of steps: column {name} was taken, so that a step is one epoch"
     return Steps(name, cells, Facts.stated(f"column {name}", step_unit="epoch"), (told,))
+
+
+def constant(value: NDArray[np.float64]) -> float | None:
+    """The one positive number that a column holds in all its rows; None when they differ."""
+    first = float(value[0]) if value.size else 0.0
+    return first if 0 < first < np.inf and bool((value == first).all()) else None
 
 
 def _share(step: Cells, losses: Sequence[Cells]) -> bool:

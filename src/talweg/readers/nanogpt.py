@@ -95,13 +95,9 @@ def read(log: Log, asked: Asked) -> Run:
     columns = [Column.of(name, points[key], role, kind) for role, key, name, kind in COLUMNS if key in points]
     told = lines.reading()
     reading = replace(told, notes=(*told.notes, *notes))
-    run = assemble(columns, source=log.source, format=NAME, facts=facts, reading=reading)
     if resumed := settings.resumed(points.get("loss")):
-        both = tuple(sorted({*resumed, *(run.facts.resumed_at or ())}))
-        run = replace(
-            run, facts=replace(run.facts, resumed_at=both, sources={**run.facts.sources, "resumed_at": "the log"})
-        )
-    return run
+        facts = Facts.stated("the log tells of a checkpoint", resumed_at=resumed).over(facts)
+    return assemble(columns, source=log.source, format=NAME, facts=facts, reading=reading)
 
 
 def parse(line: str) -> Fields | None:

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from talweg.errors import InputError
 from talweg.logs.given import Asked, Head, Log
-from talweg.logs.named import one_run
 from talweg.logs.roles import EPOCH, STEP, guess, plain
 from talweg.logs.rows import run_of_rows
+from talweg.logs.stored import one_run
 from talweg.readers.table import litgpt, shapes
 from talweg.readers.table.delimited import read_delimited
 from talweg.readers.table.document import read_document

@@ -7,8 +7,7 @@ import numpy as np
 from talweg.configs import read_facts
 from talweg.errors import InputError
 from talweg.logs.given import Asked
-from talweg.logs.named import constant
-from talweg.logs.rows import Cells, Steps
+from talweg.logs.rows import Cells, Steps, constant
 from talweg.readers.table.load import Table
 from talweg.run import Facts, Run
 

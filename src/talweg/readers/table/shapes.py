@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talweg.logs.given import Asked
-from talweg.logs.named import one_run
 from talweg.logs.roles import STEP, guess, is_loss, plain
 from talweg.logs.rows import Cells
+from talweg.logs.stored import one_run
 from talweg.readers.table.load import Table, Texts
 
 METRIC_NAMES = ("metric", "metric_name", "metricname", "attribute_path", "key", "tag", "variable", "series", "name")
