@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg.readers.table.cells import Chunk, ColumnCells, number
+from talweg.logs.cells import Chunk, ColumnCells, number
 from talweg.readers.table.load import TEXT_NAMES, Table
 
 DELIMITERS = (",", "\t", ";", "|")

@@ -5,8 +5,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from talweg.readers.table.jsonl import Records
-from talweg.readers.table.load import Table
+from talweg.logs.records import Records
+from talweg.readers.table.load import TEXT_NAMES, Table
 
 DOWNLOAD = ("Wall time", "Step", "Value")  # of a point in TensorBoard's download of one scalar
 
@@ -26,12 +26,12 @@ def read_document(text: str) -> Table | None:
     lines = text.count("\n") + (not text.endswith("\n"))
     for candidate in (document, *(document.values() if isinstance(document, dict) else ())):
         if (found := _table(candidate)) is not None:
-            return found.table(lines, 0, notes)
+            return Table.of(found.filled(), found.num_records, lines, 0, notes)
     return None
 
 
 def _table(candidate: object) -> Records | None:
-    found = Records()
+    found = Records(TEXT_NAMES)
     if isinstance(candidate, list) and candidate and all(isinstance(record, dict) for record in candidate):
         for row, record in enumerate(candidate):
             found.add(record, row)

@@ -8,15 +8,13 @@ its own kind: such files are read with `json`, one line after the other.
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
 
-import numpy as np
-
+from talweg.logs.cells import number
 from talweg.logs.lines import Lines
 from talweg.logs.prefix import BEFORE
 from talweg.logs.recipes import Fields, Span
+from talweg.logs.records import Records
 from talweg.logs.rows import Cells
-from talweg.readers.table.cells import SAMPLED, ColumnCells, number
 from talweg.readers.table.load import TEXT_NAMES, Table
 
 MOST_KINDS = 1000  # of lines: with more of them every line is parsed anyway
@@ -148,7 +146,7 @@ def _is_long(record: Mapping[str, object]) -> bool:
 
 
 def _line_by_line(chunks: Iterable[bytes]) -> Table | None:
-    found = Records()
+    found = Records(TEXT_NAMES)
     notes: tuple[str, ...] = ()
     unknown: list[tuple[int, str]] = []
     num_lines = num_bad = 0
@@ -168,7 +166,9 @@ def _line_by_line(chunks: Iterable[bytes]) -> Table | None:
         num_bad += 1
         if len(unknown) < MOST_UNKNOWN:
             unknown.append((num_lines, line))
-    return found.table(num_lines, num_bad, notes, tuple(unknown)) if found.num_records else None
+    if not found.num_records:
+        return None
+    return Table.of(found.filled(), found.num_records, num_lines, num_bad, notes, tuple(unknown))
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[str, bool]]:
@@ -180,46 +180,3 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[tuple[str, bool]]:
                 yield line.decode("utf-8", "replace"), True
         if rest:
             yield rest.decode("utf-8", "replace"), False
-
-
-class Records:
-    """Columns out of records; nested objects become names with a slash."""
-
-    def __init__(self) -> None:
-        self.columns: dict[str, ColumnCells] = {}
-        self.held: dict[str, tuple[list[int], list[float]]] = {}
-        self.num_records = 0
-
-    def add(self, record: Mapping[str, Any], row: int) -> None:
-        self.num_records += 1
-        nested = any(isinstance(value, dict) for value in record.values())
-        for name, value in flat(record) if nested else record.items():
-            self.add_cell(name, value, row)
-
-    def add_cell(self, name: str, value: object, row: int) -> None:
-        column = self.columns.get(name)
-        if column is None:
-            column = self.columns[name] = ColumnCells(name, name.strip().lower() in TEXT_NAMES)
-            self.held[name] = ([], [])
-        if column.sampled < SAMPLED or not isinstance(value, float | int) or isinstance(value, bool):
-            held = number(value)
-            if held is None:
-                column.add_cell(row, value)
-                return
-            column.see(held, value)
-            value = held
-        rows, values = self.held[name]
-        rows.append(row)
-        values.append(value)
-
-    def table(self, lines: int, bad: int, notes: tuple[str, ...], unknown: tuple[tuple[int, str], ...] = ()) -> Table:
-        for name, (rows, values) in self.held.items():
-            self.columns[name].add(np.array(rows, dtype=np.int64), np.array(values, dtype=np.float64))
-        return Table.of(self.columns.values(), self.num_records, lines, bad, notes, unknown)
-
-
-def flat(record: Mapping[str, Any], above: str = "") -> list[tuple[str, object]]:
-    pairs: list[tuple[str, object]] = []
-    for name, value in record.items():
-        pairs += flat(value, f"{above}{name}/") if isinstance(value, dict) else [(f"{above}{name}", value)]
-    return pairs

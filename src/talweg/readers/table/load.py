@@ -7,8 +7,8 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from talweg.logs.cells import ColumnCells
 from talweg.logs.rows import Cells
-from talweg.readers.table.cells import ColumnCells
 
 # names of columns whose texts are read: which run and which quantity a row is of
 TEXT_NAMES = {
