@@ -4,6 +4,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from talweg.logs.long_digits import MOST_LONG_DIGITS, can_be_long, long_numbers
+
 MOST_DIGITS = (
     15  # an integer of so many is exact in a double, and so is 10 to this power: their quotient is rounded once
 )
@@ -41,7 +43,7 @@ def _of_width(buffer: NDArray[np.uint8], start: NDArray[np.intp], wide: int, pow
     if not wide:
         return np.full(start.size, np.nan)
     text = sliding_window_view(buffer, wide)[start]
-    if wide > MOST_DIGITS + 1:
+    if wide > MOST_LONG_DIGITS + 1:
         return _one_by_one(text, power)
     is_dot = text == DOT
     num_dots = int(np.count_nonzero(is_dot))
@@ -68,6 +70,8 @@ def _shifted(text: NDArray[np.uint8], dot: int, power: Power) -> NDArray[np.floa
     if not count:
         return np.full(len(text), np.nan)
     shift = power - decimals
+    if count > MOST_DIGITS and can_be_long(count, shift):
+        return long_numbers(np.delete(text, dot, axis=1) if dot < wide else text, shift)
     if count > MOST_DIGITS or not np.abs(shift).max() < EXACT.size:  # not: a power that is NaN is none
         return _one_by_one(text, power)
     weight = 10.0 ** np.arange(count - 1, -1, -1)
