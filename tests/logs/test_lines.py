@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from talweg.logs.lines import Lines, Points
-from talweg.logs.prefix import fields_in
+from talweg.logs.prefix import bare, fields_in
 from talweg.logs.recipes import NUMBER, Fields
 
 TRAIN = re.compile(rf"it(?P<step>[0-9]+) a=(?P<a>{NUMBER})(?: b=(?P<b>{NUMBER})ms)?(?=[ ,]|$)")
@@ -180,3 +180,43 @@ def test_decimals_are_those_printed() -> None:
     points = lines.points()
     assert points["a"].decimals == 7  # 3.10e-05
     assert points["b"].decimals == 5  # hundredths of a millisecond, in seconds
+
+
+def test_a_line_that_is_torn_in_a_number_gives_none() -> None:
+    """Of `a=3.4` without the rest that its likes have nobody knows whether it was 3.4 or 3.4567; a whole one counts."""
+    whole = "".join(f"it{n} a={n / 7:.4f} b={n}.25ms\n" for n in range(20))
+    _, points = fast(whole + "it20 a=3.4\nit21 a=3.4567 b=1.25ms\n")
+    assert [step for _, step, _, _ in points["a"]] == [*range(20), 21]
+    _, first = fast("it0 a=9.1234\n" + whole.partition("\n")[2])  # the first line of many a trainer lacks a time
+    assert first["a"][0] == (0, 0.0, 9.1234, -1)
+    _, few = fast("it0 a=9.1\nit1 a=9.1234\nit2 a=9.2\n")  # of one kind, printed as repr does
+    assert len(few["a"]) == 3
+
+
+PREFIXES = (
+    "[rank0]:",
+    "[rank3]: ",
+    "[default0]:",
+    "0: ",
+    "17: ",
+    "(RayTrainWorker pid=2110, ip=10.0.0.7) ",
+    "trainer-1  | ",
+    "2026-11-23T12:00:00.123456789Z stdout F ",
+    "Nov 23 12:00:00 host train[71]: ",
+    "2026-11-23 12:00:00,394 - INFO - ",
+    "INFO:root:",
+    "[2026-11-23 12:00:00,394][__main__][INFO] - ",
+    "Map:  40%|████      | 400/1000 [00:01<00:02, 990.10 examples/s]",
+)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("line", ["n_layer = 6", "  indented: 3", "[section]", "| a | b |", "3.5", "{'a': 1}", ""])
+def test_what_is_no_number_is_told_without_a_launchers_prefix(prefix: str, line: str) -> None:
+    if prefix.endswith("]:") and line.startswith(" "):
+        pytest.skip("some launchers put a space there, and it may be either's")
+    assert bare(prefix + line) == line
+    assert bare(line) == line
+    told: list[str] = []
+    Lines(parse, lambda text, number, above: bool(told.append(text)) or True).read([f"{prefix}{line}\n".encode()])
+    assert told == [line]
