@@ -19,7 +19,7 @@ from talweg.logs.assemble import assemble
 from talweg.logs.given import Asked, Head, Log
 from talweg.logs.lines import Lines, Points
 from talweg.logs.named import Names, Roles, columns_of, take_named
-from talweg.logs.prefix import core, rank_in
+from talweg.logs.prefix import core, rank_in, without_prefix
 from talweg.logs.recipes import NUMBER, Fields, Span, of_match
 from talweg.run import Facts, Run
 
@@ -101,7 +101,7 @@ PRECISION = {"32": "fp32", "bf16": "bf16", "16": "fp16"}
 
 def sniff(head: Head) -> float:
     """How surely this is litgpt's output: micro-batches, updates and a loss in one line."""
-    return 0.95 if "iter " in head.text and OURS.search(head.text) else 0.0
+    return 0.95 if "iter " in head.text and OURS.search(head.text) and not head.is_source else 0.0
 
 
 def read(log: Log, asked: Asked) -> Run:
@@ -217,6 +217,7 @@ class _Said:
 
     def take(self, line: str, number: int, num_losses: int) -> bool:
         """A line without a loss: settings, or nothing to us."""
+        line = without_prefix(line)
         known = [(key, value) for key, value in KEY.findall(line) if key in NEEDED]
         if known:
             self.settings.update((key, value.removeprefix("PosixPath(").strip("'")) for key, value in known)

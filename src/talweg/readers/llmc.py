@@ -19,7 +19,7 @@ from talweg.logs.assemble import assemble
 from talweg.logs.given import Asked, Head, Log
 from talweg.logs.lines import Lines, Points
 from talweg.logs.named import USUAL_ROLES, Roles, columns_of
-from talweg.logs.prefix import fields_in
+from talweg.logs.prefix import fields_in, without_prefix
 from talweg.logs.recipes import NUMBER, Fields
 from talweg.run import Facts, Run
 
@@ -94,7 +94,7 @@ CHATTER = re.compile(
 
 def sniff(head: Head) -> float:
     """How surely this is of llm.c: a line of main.log, or a step line with its separators."""
-    return 0.95 if OURS.search(head.text) else 0.0
+    return 0.95 if OURS.search(head.text) and not head.is_source else 0.0
 
 
 def read(log: Log, asked: Asked) -> Run:
@@ -177,6 +177,7 @@ class _Said:
 
     def take(self, line: str, number: int, num_losses: int) -> bool:
         """A line without a loss: a row of the table, or nothing to us."""
+        line = without_prefix(line)
         if row := ROW.match(line):
             self._row(row[1], row[2])
         elif sizes := SIZES.match(line):
