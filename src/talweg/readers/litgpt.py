@@ -113,7 +113,7 @@ def read(log: Log, asked: Asked) -> Run:
     lines = Lines(said.parse, said.take).read(log.chunks())
     points = lines.points()
     if "loss" not in points and "within" in points:  # nothing says where an update ends
-        points["loss"] = points.pop("within")
+        points["loss"] = _last_of_each_step(points.pop("within"))
     if not any(name in points for name in ("loss", "val", "final")):
         raise InputError(f"{source}: no line with a loss of litgpt was found (iter 4 step 2 | loss train: 4.8, ...)")
     counts = _micro_batches(points)
@@ -122,7 +122,7 @@ def read(log: Log, asked: Asked) -> Run:
         iters = points.pop("val_iter").value
         points["val"] = replace(points["val"], step=np.round((iters + counts.offset) / counts.per_update))
     points.pop("val_iter", None)
-    for name in sorted(set(points) - {"val", "final", "final_ppl", "val_time"}):
+    for name in sorted(set(points) - {"loss", "val", "final", "final_ppl", "val_time"}):
         points[name] = _last_of_each_step(points[name])
     if counts is not None and counts.per_update == 1 and "iter_time" in points:
         points["seconds_per_step"] = points.pop("iter_time")

@@ -34,15 +34,15 @@ ENTRY = re.compile(
     rf"^(?P<step>[0-9]+) (?:train (?P<loss>{NUMBER})|val (?P<val>{NUMBER})|hella (?P<hellaswag>{NUMBER}))\s*$"
 )
 VALIDATION = re.compile(
-    rf"^(?:validation loss: (?P<val_without_step>{NUMBER})"
-    rf"|HellaSwag accuracy: [0-9]+/[0-9]+=(?P<hellaswag_without_step>{NUMBER}))\s*$"
+    rf"(?:\bvalidation loss: (?P<val_without_step>{NUMBER})"
+    rf"|\bHellaSwag accuracy: [0-9]+/[0-9]+=(?P<hellaswag_without_step>{NUMBER}))\s*$"
 )
 OTHER = re.compile(
-    r"\b(?:global[ _])?step\s*[ :=#]\s*\[?(?P<step>[0-9][0-9,]*)(?:\s*/\s*(?P<planned>[0-9]+)|\s+of\s+[0-9]+)?\]?"
-    r"(?P<rest>\s*[,|:;)-].*|\s+[A-Za-z].*)$",
+    r"\b(?:global[ _])?step {0,9}[ :=#] {0,9}\[?(?P<step>[0-9][0-9,]*)(?: ?/ ?(?P<planned>[0-9]+)| of [0-9]+)?\]?"
+    r"(?P<rest>\s{0,9}[,|:;)-].*|\s{1,9}[A-Za-z].*)$",
     re.IGNORECASE,
 )
-EPOCH = re.compile(r"\[?epochs?[ :=]*\[?[0-9]+(?:\s*/\s*[0-9]+)?\]?[\s,|:;-]*\[?$", re.IGNORECASE)
+EPOCH = re.compile(r"\[?epochs?[ :=]{1,9}\[?(?P<epoch>[0-9]+)(?: ?/ ?[0-9]+)?\]?[\s,|:;-]{0,9}\[?$", re.IGNORECASE)
 LOSS_NAMES = ("loss", "train loss", "train_loss", "training loss", "train/loss")
 VAL_NAMES = ("val loss", "val_loss", "validation loss", "val/loss", "eval loss", "eval_loss", "test loss")
 NAMES: Names = {
@@ -94,15 +94,18 @@ def read(log: Log, asked: Asked) -> Run:
             points.setdefault(name, _placed(points.pop(f"{name}_without_step"), points.get("loss")))
     if "loss" not in points and "val" not in points:
         raise InputError(f"{source}: no line with a step and a loss was found (step 250 | loss: 6.02 | ...)")
-    planned = points.pop("planned", None)
+    planned, notes = points.pop("planned", None), lines.reading().notes
+    if planned is not None and (joined := _over_epochs(points, planned)) is not None:
+        points, notes = joined, (*notes, "each epoch counts its steps anew; they were counted on")
     roles: Roles = {
         "loss": ("train_loss", "batch" if said.is_build else "unknown"),
         "val": ("val_loss", "evaluation"),
         **USUAL_ROLES,
     }
-    facts = said.facts(None if planned is None else int(planned.value[-1]))
-    columns = columns_of(points, roles, LABELS)
-    return assemble(columns, source=log.source, format=NAME, facts=facts, reading=lines.reading())
+    # of several epochs the number behind the bar is that of one
+    facts = said.facts(None if planned is None or "epoch" in points else int(planned.value[-1]))
+    reading = replace(lines.reading(), notes=notes)
+    return assemble(columns_of(points, roles, LABELS), source=log.source, format=NAME, facts=facts, reading=reading)
 
 
 def _other(line: str) -> re.Match[str] | None:
@@ -122,9 +125,25 @@ def _placed(points: Points, losses: Points | None) -> Points:
     """An evaluation without a step stands before the line of its step, where each has a line and they count from 0."""
     if losses is None or not len(losses):
         return points
-    every = losses.step.min() == 0 and len(losses) > 1 and bool(np.median(np.diff(losses.step)) == 1)
+    every = losses.step.min() == 0 and len(losses) > 1 and bool(np.median(np.diff(np.unique(losses.step))) == 1)
     step = np.where(np.isnan(points.step), losses.step[0], points.step + (1 if every else 0))
     return replace(points, step=step)
+
+
+def _over_epochs(points: dict[str, Points], per_epoch: Points) -> dict[str, Points] | None:
+    """The steps counted on through the epochs, where each epoch counts them anew up to the number behind the bar."""
+    epoch, total = points.get("epoch"), np.unique(per_epoch.value)
+    if epoch is None or total.size != 1 or epoch.rank is not None or epoch.step.max() > total[0]:
+        return None
+    anew = np.diff(epoch.step) < 0
+    if not anew.any() or not bool((np.diff(epoch.value)[anew] == 1).all()):
+        return None
+    first = min(float(epoch.value[0]), 1.0)
+    found = {}
+    for name, field_points in points.items():
+        at = np.maximum(np.searchsorted(epoch.line, field_points.line, side="right") - 1, 0)
+        found[name] = replace(field_points, step=field_points.step + (epoch.value[at] - first) * total[0])
+    return found
 
 
 @dataclass
@@ -144,6 +163,8 @@ class _Said:
         if match is None:
             return None
         found = {name: Span(*match.span(name)) for name in ("step", "planned") if match[name] is not None}
+        if epoch := EPOCH.search(line, 0, match.start()):
+            found["epoch"] = Span(*epoch.span("epoch"))
         if (rank := rank_in(match)) is not None:
             found["rank"] = Span(*rank)
         take_named(found, line, match.start("rest"), NAMES, strict=True)
