@@ -4,6 +4,7 @@ Nothing of a long log is held but the piece at hand. What a person says beside i
 """
 
 import codecs
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,8 @@ from talweg.textfile import HEAD, Decompressed, clean_bytes, encoding_of, looks_
 PIECE = 1 << 22  # bytes that are read at a time
 MOST_FILES = 4_000  # of a folder that are looked at
 DEPTH = 4  # folders below it that are looked into
+SOURCE = re.compile(r"^(?:import \w|from [\w.]+ import |(?:    )*def \w+\(|class \w+[(:]|#include [<\"])", re.MULTILINE)
+LEAST_SOURCE = 3  # such lines make a program. Our choice
 MOST_WINDOWS = 64  # places at which a format is looked for
 
 
@@ -27,6 +30,11 @@ class Head:
     raw: bytes = b""  # the beginning as it is stored, decompressed
     name: str = ""  # of the file or folder
     names: tuple[str, ...] = ()  # of the files in a folder, relative to it, with slashes
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it is the source code of a program: a line of a log that stands in it is an example, or a format."""
+        return len(SOURCE.findall(self.text)) >= LEAST_SOURCE
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,12 @@ def fields_in(line: str, *patterns: re.Pattern[str], scales: Mapping[str, float]
     return fields
 
 
+def without_prefix(line: str) -> str:
+    """A line without a launcher's prefix, where it has one with a number (a time, a rank)."""
+    match = BEFORE.match(line)
+    return line[match.end() :] if match and re.search("[0-9]", match[0]) else line
+
+
 def rank_in(match: re.Match[str]) -> tuple[int, int] | None:
     """Where the number of the process stands in what is before a match; None where there is none."""
     label = RANK.search(match.string, 0, match.start()) if match.start() else None

@@ -17,7 +17,7 @@ from talweg.logs.assemble import Column, assemble
 from talweg.logs.given import Asked, Head, Log
 from talweg.logs.lines import Lines, Points
 from talweg.logs.named import LONGEST, Names, Roles, columns_of, take_named
-from talweg.logs.prefix import core, rank_in
+from talweg.logs.prefix import core, rank_in, without_prefix
 from talweg.logs.recipes import Fields, Span
 from talweg.run import Facts, LossKind, Reading, Run
 
@@ -51,6 +51,7 @@ CLOCK = "train_time (s)"
 COARSE = 0.1  # of a step's time: printed too coarsely to tell it. Our choice
 
 RULE = re.compile(r"^={50,}$")  # below the source code
+LEAST_LINES = 5  # below source code: fewer may be examples in it. Our choice
 LEAST_CODE = 50  # lines above it; fewer are none of a trainer. Our choice
 CODE = re.compile(r"[=({\"']")
 CHATTER = re.compile(
@@ -81,7 +82,9 @@ SHARDS = re.compile(r"^val_loader:.* tokens:([0-9]+)")
 
 def sniff(head: Head) -> float:
     """How surely this is of that family: a step of how many, and a loss or the time spent training."""
-    return 0.95 if "/" in head.text and OURS.search(head.text) else 0.0
+    if "/" not in head.text or OURS.search(head.text) is None:
+        return 0.0
+    return 0.95 if not head.is_source or len(OURS.findall(head.text)) > LEAST_LINES else 0.0
 
 
 def read(log: Log, asked: Asked) -> Run:
@@ -172,6 +175,7 @@ class _Said:
 
     def take(self, line: str, number: int, num_losses: int) -> bool:
         """A line without a loss: settings, the end of the code, or nothing to us."""
+        line = without_prefix(line)
         if num_losses:
             return False
         if RULE.match(line):

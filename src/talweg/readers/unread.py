@@ -22,13 +22,6 @@ SIGNATURES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ),
     ("the output of nanotron", re.compile(r"\biteration: \d+ / \d+ \|.*\blm_loss: ")),
     ("the output of torchtitan", re.compile(r"\bstep:\s*\d+\s+loss:\s*\S+\s+grad_norm:")),
-    (
-        "the output of litgpt",
-        re.compile(r"^(?:Epoch \d+ \| )?iter \d+(?: step \d+)? ?[|:].*\bloss train: ", re.MULTILINE),
-    ),
-    ("the output of llm.c", re.compile(r"^s:\d+ (?:trl|tel|eval):|^step +\d+/\d+ \| loss ", re.MULTILINE)),
-    ("the output of nanochat", re.compile(r"^.*\bstep \d+/\d+ \([\d.]+%\) \| loss: ", re.MULTILINE | re.IGNORECASE)),
-    ("the output of modded-nanogpt", re.compile(r"^step:\d+/\d+ (?:train_loss|val_loss):", re.MULTILINE)),
     ("the output of Keras", re.compile(r"^Epoch \d+/\d+\n.*\bloss: ", re.MULTILINE)),
 )
 
