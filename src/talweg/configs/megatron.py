@@ -16,16 +16,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from talweg.errors import InputError
-from talweg.logs.prefix import core
 from talweg.run import Facts
 from talweg.textfile import read_text
 
 NAME = "megatron"
 
+# a launcher may have put the number of a process before each line
 BEGIN = re.compile(r"-{5,} arguments -{5,}\s*$")
 END = re.compile(r"-{5,} end of arguments -{5,}\s*$")
-ARGUMENT = re.compile(r"(?P<name>[A-Za-z_]\w*) \.*\s(?P<value>.*?)\s*$")
-ORIGIN = re.compile(r"\.{2,}(?:updated|default)$")  # GPT-NeoX says so behind a value
+ARGUMENT = re.compile(r"(?:^|[\s:\]|])(?P<name>[A-Za-z_]\w*) \.*\s(?P<value>.*?)\s*$")
+ORIGIN = re.compile(r"(?:\.{2,}|(?<=[\]})]))(?:updated|default)$")  # GPT-NeoX says so behind a value
 OWN = {"num_layers", "hidden_size", "num_attention_heads", "seq_length", "train_iters", "lr_decay_style"}
 
 # fact <- arguments, the surest first, where nothing is computed
@@ -59,7 +59,7 @@ Values = Mapping[str, object]
 def sniff(path: Path, head: str) -> float:
     """Sure where a block of arguments begins, or where several of its lines stand."""
     lines = head.split("\n")
-    if any(core(BEGIN, line) for line in lines):
+    if any(BEGIN.search(line) for line in lines):
         return 0.95
     found = {pair[0] for line in lines if " .." in line and (pair := argument(line)) is not None}
     return 0.9 if len(OWN & found) >= 3 else 0.0
@@ -69,7 +69,7 @@ def read(path: Path) -> Facts:
     """What the last block of arguments in a file states. Raises InputError when there is none."""
     values: dict[str, object] = {}
     for line in read_text(path).text.split("\n"):
-        if core(BEGIN, line):
+        if BEGIN.search(line):
             values = {}
         elif " .." in line and (pair := argument(line)) is not None:
             values[pair[0]] = pair[1]
@@ -80,7 +80,7 @@ def read(path: Path) -> Facts:
 
 def argument(line: str) -> tuple[str, object] | None:
     """The name and the value of a line of the block; None where it is no such line."""
-    match = core(ARGUMENT, line)
+    match = ARGUMENT.search(line)
     if match is None:
         return None
     return match["name"], literal(ORIGIN.sub("", match["value"]))

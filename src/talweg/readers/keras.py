@@ -143,10 +143,10 @@ def _last_of_epochs(points: dict[str, Points]) -> NDArray[np.int64]:
     epoch = np.searchsorted(starts, line)  # counts the lines "Epoch 3/6" above: two fits may have the same epochs
     valid = np.isin(line, points["val_loss"].line) if "val_loss" in points else np.zeros(line.size, dtype=np.bool_)
     found = []
-    for first in np.flatnonzero(np.diff(epoch, prepend=-1)):
-        alike = (epoch == epoch[first]) & (of == of[first])
-        told = alike & valid
-        found.append(line[np.flatnonzero(told if told.any() else alike & (value == value[first]))[-1]])
+    for bars in np.split(np.arange(line.size), np.flatnonzero(np.diff(epoch)) + 1) if line.size else ():
+        alike = bars[of[bars] == of[bars[0]]]
+        told = alike[valid[alike]]
+        found.append(line[told[-1] if told.size else alike[value[alike] == value[bars[0]]][-1]])
     return np.array(found, dtype=np.int64)
 
 
@@ -217,7 +217,8 @@ def _of_csv(log: Log) -> Run:
     if rows and not text.endswith("\n") and len(rows[-1][-1]) < len(rows[0][-1]) // 2:
         rows, num_bad = rows[:-1], num_bad + 1
         notes = ("the last line is cut off in the middle and was left out", *notes)
-    epoch = np.array([float(row[0]) + 1 for row in rows])
+    epoch = np.array([float(row[0]) for row in rows])
+    epoch += epoch.size > 0 and epoch[0] != 1  # a table that begins with epoch 1 is no CSVLogger's, and counts from it
     columns = [_cells(name, epoch, [row[place] for row in rows]) for place, name in enumerate(names) if place]
     reading = Reading(1 + len(lines) - (not lines[-1]), num_bad, notes)
     return assemble(

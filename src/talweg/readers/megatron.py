@@ -45,6 +45,7 @@ ITERATIONS = "iteration"  # the step once more, as a field: it tells which lines
 PLANNED = "planned iterations"
 SKIPPED, NANS = "number of skipped iterations", "number of nan iterations"
 LOSSES = ("lm loss", "lm_loss", "loss")
+LOSS_VALUE = re.compile(r" (?:lm[ _]loss|loss) value$|LM loss$", re.IGNORECASE)  # of an evaluation
 # column of Run <- names in the log, the first that is there, and the factor to our unit
 ROLES: dict[str, tuple[str, float]] = {
     "learning rate": ("learning_rate", 1.0),
@@ -83,9 +84,7 @@ def read(log: Log, asked: Asked) -> Run:
     loss_name = next((name for name in LOSSES if name in points), None)
     columns, notes = _evaluations(points)
     if loss_name is None and not columns:
-        raise InputError(
-            f"{log.source or 'this log'}: no line of Megatron with a loss was found (iteration 10/ 100 | ...)"
-        )
+        raise InputError(_why_none(log.source or "this log", points))
     reading = lines.reading()
     stated = told.facts()
     facts = stated.over(_printed(points, stated))
@@ -106,6 +105,16 @@ def read(log: Log, asked: Asked) -> Run:
     return told.resumed(_with_skipped(run))
 
 
+def _why_none(source: str, points: dict[str, Points]) -> str:
+    if ITERATIONS not in points:
+        return f"{source}: no line of Megatron with a loss was found (iteration 10/ 100 | ... | lm loss: ...)"
+    num = len(points[ITERATIONS])
+    return (
+        f"{source}: none of its {num} lines of iterations holds a loss, which Megatron leaves out where it is NaN and "
+        "where a scaler skipped every update; give a log that reaches back to a loss, or on to one"
+    )
+
+
 def parse(line: str) -> Fields | None:
     """Where the numbers of an iteration or of an evaluation stand in its line."""
     if "|" not in line:
@@ -117,7 +126,7 @@ def parse(line: str) -> Fields | None:
         if match["samples"] is not None:
             fields["samples/sec"] = Span(*match.span("samples"))
     elif (match := core(EVALUATION, line)) is not None:
-        test, tag = match["what"] == "test", f"{match['set']}{match['tag'] or ''}"
+        test, tag = "test" in (match["what"], *(match["split"] or "").split()), f"{match['set']}{match['tag'] or ''}"
         last = match["split"] is not None or match["step"] is None
         before = ("test" if test else "validation") + tag + (" at the end " if last and not test else " ")
         fields = {} if match["step"] is None else {"step": Span(*match.span("step"))}
@@ -127,7 +136,8 @@ def parse(line: str) -> Fields | None:
     for found in FIELD.finditer(line, start, min(match.end("rest"), start + LONGEST_FIELDS)):
         key = " ".join(found["key"].split())
         fields.setdefault(before + key, Span(*found.span("value"), FLOPS.get(found["unit"] or "", 1.0)))
-    if not any(key.startswith(OURS) for key in fields) if not before else len(fields) < 2 and "step" in fields:
+    known = any(key.startswith(OURS) for key in fields) if ITERATIONS in fields else any(map(LOSS_VALUE.search, fields))
+    if not known:
         return None
     if (rank := rank_in(match)) is not None:
         fields["rank"] = Span(*rank)
@@ -187,8 +197,8 @@ def _at(points: Points | None, lines: Points) -> NDArray[np.float64]:
 
 def _evaluations(points: dict[str, Points]) -> tuple[list[Column], list[str]]:
     """Validation as it was made along the way; what was made at the end is of other batches and stands apart."""
-    found = [name for name in points if name.startswith(("validation", "test")) and name.endswith("value")]
-    losses = [name for name in found if re.search(r" (?:lm[ _]loss|LM loss|loss) value$", name)]
+    found = [name for name in points if name.startswith(("validation", "test"))]
+    losses = [name for name in found if LOSS_VALUE.search(name)]
     along = [name for name in losses if name.startswith("validation") and " at the end " not in name]
     last = [name for name in losses if name.startswith("validation") and " at the end " in name]
     columns: list[Column] = []
@@ -285,10 +295,10 @@ class _Told:
 
     def take(self, line: str, number: int, num_losses: int) -> bool:
         """Read what one line tells; whether it was understood."""
-        if core(arguments.BEGIN, line):
+        if arguments.BEGIN.search(line):
             self.values, self.weights, self.within = {}, {}, True
             self.num_blocks += 1
-        elif core(arguments.END, line):
+        elif arguments.END.search(line):
             self.within = False
         elif self.within and (pair := arguments.argument(line)) is not None:
             self.values[pair[0]] = pair[1]
