@@ -22,7 +22,7 @@ from talweg.logs.given import Asked, Head, Log
 from talweg.logs.lines import Lines, Points
 from talweg.readers.hugging_face import state, steps
 from talweg.readers.hugging_face.printed import SIGNIFICANT, Printed, coarse, distinct
-from talweg.readers.hugging_face.rows import Field, Rows, about_losses, derived, without_hidden_nan
+from talweg.readers.hugging_face.rows import Field, Rows, about_losses, derived, steps_per_epoch, without_hidden_nan
 from talweg.run import Facts, Reading, Run
 
 NAME = "hugging_face"
@@ -64,15 +64,12 @@ def read(log: Log, asked: Asked) -> Run:
 def _of_folder(log: Log, asked: Asked) -> Run:
     """The run whose checkpoints are in the folder; of several the one asked for, else the one saved last."""
     assert log.path is not None
-    runs = state.runs_in(log.names)
     found = {}
-    for run, names in runs.items():
-        paths = [log.path / name for name in names]
-        states = [
-            state.of_log(Log(f"{log.source.rstrip('/')}/{name}", path), path.stat().st_mtime)
-            for name, path in zip(names, paths, strict=True)
+    for name, files in state.runs_in(log.names).items():
+        logs = [Log(f"{log.source.rstrip('/')}/{file}", log.path / file) for file in files]
+        found[name] = [
+            state.of_log(one, (log.path / file).stat().st_mtime) for one, file in zip(logs, files, strict=True)
         ]
-        found[run] = states
     if not found:
         raise InputError(f"{log.source} holds no {state.FILE}; give the output folder of the Trainer, or a log")
     names = sorted(found)
@@ -83,18 +80,22 @@ def _of_folder(log: Log, asked: Asked) -> Run:
             raise InputError(f"{log.source} holds the runs {', '.join(names[:6])}; there is no {asked.run}")
     else:
         chosen = max(names, key=lambda name: max(one.saved for one in found[name]))
-    run = _of_states(found[chosen], log, asked)
+    result = _of_states(found[chosen], log, asked)
     if len(names) < 2:
-        return run
+        return result
     note = f"the folder holds {len(names)} runs; {chosen} was read"
-    return replace(run, reading=replace(run.reading, runs=tuple(names), notes=(note, *run.reading.notes)))
+    return replace(result, reading=replace(result.reading, runs=tuple(names), notes=(note, *result.reading.notes)))
 
 
 def _of_states(states: list[state.State], log: Log, asked: Asked) -> Run:
     newest, history, notes = state.merged(states)
     rows, hidden = without_hidden_nan(state.rows_of(history))
     every = state.logging_steps(newest)
-    facts = state.stated(newest).over(derived(rows, every, state.FILE)).over(about_losses(rows, None))
+    facts = (
+        state.stated(newest)
+        .over(derived(rows, every, state.FILE, has_epochs=state.has_epochs(newest)))
+        .over(about_losses(rows, None))
+    )
     reading = Reading(lines=len(history), notes=(*notes, *hidden, *rows.notes()))
     return _run(rows, facts, log, asked, reading)
 
@@ -126,16 +127,18 @@ def _of_lines(log: Log, asked: Asked) -> Run:
     facts = settings
     filtered = {"True": True, "False": False}.get(printed.settings.get("logging_nan_inf_filter", ""))
     if not found.unit:
-        facts = derived(rows, None, "").over(Facts.stated(found.told, planned_steps=found.planned))
+        once = found.planned is not None and found.planned == steps_per_epoch(rows)  # a stream counts so too
+        facts = derived(rows, None, "", has_epochs=not once)
+        facts = facts.over(Facts.stated("the progress bar", planned_steps=found.planned))
         facts = _at_the_start(printed).over(facts).over(settings)
     else:
         told = "no row says its step, and nothing in the log tells it"
         facts = replace(settings, planned_steps=None, warmup_steps=None, decay_end_step=None, decay_start_step=None)
         facts = Facts.stated(told, step_unit=found.unit).over(facts)
     facts = facts.over(about_losses(rows, filtered))
-    told = lines.reading()
-    notes = (*told.notes, *_told(found, num_repeated), *hidden, *rows.notes())
-    return _run(rows, facts, log, asked, replace(told, notes=notes))
+    reading = lines.reading()
+    notes = (*reading.notes, *_told(found, num_repeated), *hidden, *rows.notes())
+    return _run(rows, facts, log, asked, replace(reading, notes=notes))
 
 
 def _told(found: steps.Steps, num_repeated: int) -> tuple[str, ...]:

@@ -37,7 +37,8 @@ RUNNING = "***** Running"
 CHATTER = re.compile(
     r"^\s*$|\*\*\*\*\*|Saving model checkpoint|Configuration saved in|Model weights saved|tokenizer config file saved"
     r"|Special tokens file saved|Deleting older checkpoint|Batch size = |Loading checkpoint shards|Training completed"
-    r"|%\|.*(?:it/s|s/it|examples/s)|The following columns|Could not locate"
+    r"|^\s*(?:epoch|train_|eval_|total_flos|perplexity)\S*\s+=|%\|.*(?:it/s|s/it|examples/s)"
+    r"|The following columns|Could not locate"
 )
 SETTINGS = frozenset(
     (
@@ -145,7 +146,10 @@ def distinct(points: dict[str, Points]) -> tuple[dict[str, Points], NDArray[np.i
     fields = {name[1:]: found for name, found in points.items() if name.startswith(":")}
     if not fields:
         return {}, np.empty(0, dtype=np.int64), 0
-    lines = np.unique(np.concatenate([found.line for found in fields.values()]))
+    there = np.zeros(max((int(found.line[-1]) for found in fields.values() if len(found)), default=-1) + 1, dtype=bool)
+    for found in fields.values():
+        there[found.line] = True
+    lines = np.flatnonzero(there)
     table = np.full((len(fields), lines.size), -1, dtype=np.int64)  # no NaN that is printed has these bits
     for column, found in zip(table, fields.values(), strict=True):
         column[np.searchsorted(lines, found.line)] = np.ascontiguousarray(found.value).view(np.int64)

@@ -1,4 +1,4 @@
-"""Rows that the Trainer logged, by the names in them: which column of `Run` each is, and what follows from their growth."""
+"""Rows that the Trainer logged: which column of `Run` each name is, and what follows from how they grow."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -122,8 +122,11 @@ def window(rows: Rows, logging_steps: int | None, source: str) -> tuple[int | No
     return round(usual), "the distance of the logged rows"
 
 
-def derived(rows: Rows, logging_steps: int | None, source: str) -> Facts:
-    """What the growth of step, epoch and tokens says. Only for steps that are updates."""
+def derived(rows: Rows, logging_steps: int | None, source: str, *, has_epochs: bool) -> Facts:
+    """What the growth of step, epoch and tokens says. Only for steps that are updates.
+
+    has_epochs: whether an epoch is one pass over the text; over a stream it is the whole run.
+    """
     apart, told = window(rows, logging_steps, source)
     facts = Facts.stated(told, train_loss_window=apart)
     tokens, steady, counted = _tokens_per_step(rows)
@@ -131,7 +134,7 @@ def derived(rows: Rows, logging_steps: int | None, source: str) -> Facts:
     if tokens is None:
         return facts
     facts = facts.over(Facts.stated(counted, tokens_per_step=tokens))
-    if steady and per_epoch is not None:
+    if steady and has_epochs and per_epoch is not None:
         told = f"one epoch: {per_epoch:,.5g} steps of {tokens:,.0f} tokens"
         facts = facts.over(Facts.stated(told, train_tokens=tokens * per_epoch, unique_tokens=tokens * per_epoch))
     return facts
@@ -166,7 +169,9 @@ def steps_per_epoch(rows: Rows) -> float | None:
     best = int(np.argmax(np.where(keep, points.value, -np.inf)))
     if points.resolution > 1e-3 * points.value[best]:  # 0.01 says nothing of an epoch's length
         return None
-    return float(step[best] / points.value[best])
+    rate = float(step[best] / points.value[best])
+    off = rate * points.resolution / points.value[best]
+    return float(round(rate)) if 0 < abs(rate - round(rate)) <= off else rate
 
 
 def about_losses(rows: Rows, filtered: bool | None) -> Facts:

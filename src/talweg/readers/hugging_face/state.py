@@ -7,6 +7,7 @@ more where training was taken up again from a checkpoint before it: what ran the
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,6 +19,7 @@ from talweg.readers.hugging_face.rows import Field, Rows, number
 from talweg.run import Facts
 
 FILE = "trainer_state.json"
+ENDLESS = 1e9  # epochs
 ROUNDED = 1e-4  # the digits to which older versions round a training loss
 
 
@@ -39,11 +41,11 @@ def of_log(log: Log, saved: float = 0.0) -> State:
     try:
         document = json.loads(text)
     except (json.JSONDecodeError, RecursionError):
-        history = _before_the_cut(text)
-        if not history:
+        whole = _before_the_cut(text)
+        if not whole:
             raise InputError(f"{source} is damaged or cut off, and no row of its log_history can be read") from None
-        told = f"{FILE} is damaged or cut off after {len(history)} rows; those before were read"
-        return State(source, history, {}, saved, (told,))
+        told = f"{FILE} is damaged or cut off after {len(whole)} rows; those before were read"
+        return State(source, whole, {}, saved, (told,))
     history = document.get("log_history") if isinstance(document, dict) else None
     if not isinstance(history, list):
         raise InputError(f"{source} has no log_history; a trainer_state.json of Hugging Face's Trainer was needed")
@@ -96,7 +98,7 @@ def merged(states: Sequence[State]) -> tuple[State, list[Mapping[str, Any]], tup
             kept.append(state)
     kept.sort(key=lambda state: (state.saved, number(state.settings.get("global_step")) or 0.0))
     rows: list[Mapping[str, Any]] = list(kept[0].history)
-    for before, state in zip(kept, kept[1:], strict=False):
+    for before, state in pairwise(kept):
         rows += state.history[_shared(before, state) :]
     notes = tuple(dict.fromkeys(note for state in kept for note in state.notes))
     if len(kept) > 1:
@@ -171,6 +173,12 @@ def stated(state: State) -> Facts:
 
 def logging_steps(state: State) -> int | None:
     return _count(state.settings.get("logging_steps"))
+
+
+def has_epochs(state: State) -> bool:
+    """Whether an epoch is a pass over the text: for a stream the number of epochs is the largest integer."""
+    epochs = number(state.settings.get("num_train_epochs"))
+    return epochs is not None and epochs < ENDLESS
 
 
 def _count(value: object) -> int | None:

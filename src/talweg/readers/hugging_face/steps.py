@@ -132,6 +132,8 @@ def _by_epoch(lines: Lines, known: Mapping[str, float]) -> tuple[NDArray[np.floa
     growth = longest.growth()
     if growth is None:
         return None
+    if not parts[-1].is_fresh(growth[0]):  # a summary counts the steps since training was taken up again
+        known = {name: value for name, value in known.items() if name not in ("steps_low", "steps_high")}
     apart = _apart(longest, growth, known)
     if apart is None:
         return None
@@ -167,11 +169,15 @@ class _Part:
             return None
         return float(slope), float((digits[0] + digits[-1]) / 2 / (epoch.size - 1))
 
+    def is_fresh(self, growth: float) -> bool:
+        """Whether it begins with the run, as near as can be told."""
+        return self.first_alone or bool(self.epoch[0] <= growth + self.digits[0])
+
     def steps(self, growth: float, every: int) -> NDArray[np.float64] | None:
         """Of each row, where they stand `every` steps apart; None where it is not clear with which they begin."""
         rest = self.epoch[1:] if self.first_alone else self.epoch
         digits = self.digits[1:] if self.first_alone else self.digits
-        if rest[0] <= growth + digits[0]:  # as near to the beginning as can be told
+        if self.is_fresh(growth):
             begins = 1
         else:
             begin = rest / growth - np.arange(rest.size)
