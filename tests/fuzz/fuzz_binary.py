@@ -156,6 +156,15 @@ def written_text(tag: str, text: str) -> bytes:
 VERSION = field(1, 1.7e9) + field(3, b"brain.Event:2")
 
 
+def _of_byte(state: int) -> int:
+    for _ in range(8):
+        state = state >> 1 ^ (0x82F63B78 if state & 1 else 0)
+    return state
+
+
+CRC32C = [_of_byte(byte) for byte in range(256)]
+
+
 def tfrecords(messages: Sequence[bytes]) -> bytes:
     """An event file of these messages."""
     parts = []
@@ -168,9 +177,7 @@ def tfrecords(messages: Sequence[bytes]) -> bytes:
 def _masked(message: bytes) -> int:
     state = 0xFFFFFFFF
     for byte in message:
-        state ^= byte
-        for _ in range(8):
-            state = state >> 1 ^ (0x82F63B78 if state & 1 else 0)
+        state = CRC32C[(state ^ byte) & 0xFF] ^ state >> 8
     state ^= 0xFFFFFFFF
     return ((state >> 15 | state << 17) + 0xA282EAD8) & 0xFFFFFFFF
 

@@ -48,8 +48,11 @@ class Scalars:
             return float("nan"), float("nan")
         return min(float(np.nanmin(wall)) for wall in walls), max(float(np.nanmax(wall)) for wall in walls)
 
-    def columns(self) -> Iterator[tuple[str, Piece]]:
+    def columns(self) -> list[tuple[str, Piece]]:
         """By tag, in the order of the file; tags of tensors that are another plugin's are left out."""
+        return sorted(self._columns(), key=lambda column: column[1][4][0])
+
+    def _columns(self) -> Iterator[tuple[str, Piece]]:
         if not self.pieces:
             return
         tag, step, wall, value, place = (np.concatenate(part) for part in zip(*self.pieces, strict=True))

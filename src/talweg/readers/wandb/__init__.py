@@ -129,7 +129,7 @@ def _chosen(found: Sequence[_Files], asked: str | None, source: str) -> _Files:
     if asked is None:
         if len(found) == 1:
             return found[0]
-        raise InputError(f"{source} holds {len(found)} runs: {shown}; name one with --run")
+        raise InputError(f"{source} holds {len(found)} runs: {shown}; name one with --which")
     named = [
         run for run in found if asked in (run.id, run.name) or any(asked == path.parent.name for path in run.paths)
     ]

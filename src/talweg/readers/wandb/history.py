@@ -60,8 +60,11 @@ class History:
             self._take(batch)
         return self
 
-    def columns(self) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.float64]]]:
-        """Name, rows and values; nested names are joined with dots, as W&B shows them."""
+    def columns(self) -> list[tuple[str, NDArray[np.int64], NDArray[np.float64]]]:
+        """Name, rows and values, by first row and name; nested names are joined with dots, as W&B shows them."""
+        return sorted(self._columns(), key=lambda column: (column[1][0], column[0]))
+
+    def _columns(self) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.float64]]]:
         if not self.pieces:
             return
         key, row, value = (np.concatenate(part) for part in zip(*self.pieces, strict=True))
