@@ -62,7 +62,7 @@ def assemble(
     place in the log, of that step or a later one, is overtaken in every column, and kept as `superseded`.
     """
     facts, reading = facts or Facts(), reading or Reading()
-    columns, spread, num_ranks = _of_one_rank([_with_step(column) for column in columns if column.step.size])
+    columns, spread, num_ranks = _of_one_rank([kept for column in columns if (kept := _with_step(column)).step.size])
     notes: list[str] = []
     if num_ranks > 1:
         notes.append(f"{num_ranks} processes print their losses; those of the first were taken")
