@@ -180,3 +180,11 @@ def test_decimals_are_those_printed() -> None:
     points = lines.points()
     assert points["a"].decimals == 7  # 3.10e-05
     assert points["b"].decimals == 5  # hundredths of a millisecond, in seconds
+
+
+def test_decimals_of_what_is_printed_in_thousands() -> None:
+    """2.05K tells tens, and 12K thousands."""
+    lines = Lines(lambda line: fields_in(line, re.compile(rf"n (?P<n>{NUMBER})K"), scales={"n": 1e3}))
+    assert lines.read([b"n 2.05K\n"]).points()["n"].decimals == -1
+    lines = Lines(lambda line: fields_in(line, re.compile(rf"n (?P<n>{NUMBER})K"), scales={"n": 1e3}))
+    assert lines.read([b"n 12K\nn 13K\n"]).points()["n"].decimals == -3
