@@ -220,3 +220,11 @@ def test_what_is_no_number_is_told_without_a_launchers_prefix(prefix: str, line:
     told: list[str] = []
     Lines(parse, lambda text, number, above: bool(told.append(text)) or True).read([f"{prefix}{line}\n".encode()])
     assert told == [line]
+
+
+def test_decimals_of_what_is_printed_in_thousands() -> None:
+    """2.05K tells tens, and 12K thousands."""
+    lines = Lines(lambda line: fields_in(line, re.compile(rf"n (?P<n>{NUMBER})K"), scales={"n": 1e3}))
+    assert lines.read([b"n 2.05K\n"]).points()["n"].decimals == -1
+    lines = Lines(lambda line: fields_in(line, re.compile(rf"n (?P<n>{NUMBER})K"), scales={"n": 1e3}))
+    assert lines.read([b"n 12K\nn 13K\n"]).points()["n"].decimals == -3

@@ -37,7 +37,7 @@ class Points:
     step: NDArray[np.float64]  # (T,) NaN before any step was seen
     value: NDArray[np.float64]  # (T,)
     rank: NDArray[np.int64] | None = None  # (T,) the process that printed it; -1 where the line does not say
-    decimals: int = 0  # most digits after the decimal point, of those looked at
+    decimals: int = 0  # most digits after the decimal point, of those looked at; -2: printed in hundreds
 
     def __len__(self) -> int:
         return int(self.line.size)
@@ -332,7 +332,7 @@ class Lines:
             digits -= recipe.exponent_sign * int(texts[recipe.exponent].partition(".")[0] or 0)
         if recipe.scale != 1.0:
             digits -= round(float(np.log10(recipe.scale)))
-        self._decimals[name] = max(self._decimals.get(name, 0), digits)
+        self._decimals[name] = max(self._decimals.get(name, digits), digits)
 
     # ------------------------------------------------------------ fields
 
