@@ -118,6 +118,11 @@ def test_the_first_versions_log_the_mean_since_the_epoch_began() -> None:
     assert any("since its epoch began" in note for note in run.reading.notes)
 
 
+def test_without_a_validation_there_is_no_validation_loss() -> None:
+    assert not of("".join(OLD.splitlines(keepends=True)[:3])).val_loss
+    assert not of("".join(line for line in SIMPLE.splitlines(keepends=True) if "subset" not in line)).val_loss
+
+
 def test_a_fork_that_logs_nats_by_its_perplexity() -> None:
     text = SIMPLE.replace("ppl=512", "ppl=8103.08").replace("ppl=256.89", "ppl=2995.9").replace("ppl=128", "ppl=1096.6")
     assert points(of(text).train_loss) == {100: 9, 200: 8.005, 300: 7}
@@ -172,3 +177,14 @@ def test_other_texts_are_not_its_own() -> None:
         assert fairseq.sniff(Head(text)) == 0.0
     with pytest.raises(InputError, match="no line with a loss of fairseq"):
         of(NAMESPACE)
+
+
+def test_its_fields_have_fixed_names() -> None:
+    with pytest.raises(InputError, match="fixed names; leave --loss-column out"):
+        fairseq.read(Log.of_text(SIMPLE, "here"), Asked(columns={"train_loss": "x"}))
+
+
+def test_a_program_that_quotes_its_lines_is_no_log() -> None:
+    program = "import re\n\nfrom x import y\n\n\ndef read():\n"
+    assert fairseq.sniff(Head(SIMPLE)) >= 0.9
+    assert fairseq.sniff(Head(program + SIMPLE)) == 0.0

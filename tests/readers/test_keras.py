@@ -88,6 +88,11 @@ def test_an_evaluation_below_the_last_epoch_is_not_its_loss() -> None:
     assert points(of(alone).train_loss) == {10: 4.5}
 
 
+def test_an_epoch_whose_first_line_is_lost_is_left_out() -> None:
+    lines = BARS.splitlines(keepends=True)
+    assert points(of("".join(lines[:4] + lines[5:])).train_loss) == {10: 4.5}
+
+
 def test_samples_are_no_updates() -> None:
     text = (
         "Train on 60000 samples, validate on 10000 samples\nEpoch 1/10\n"
@@ -159,3 +164,14 @@ def test_what_is_no_history_is_refused() -> None:
         of('{"loss": 3}')
     with pytest.raises(InputError, match="no bar of Keras with a loss"):
         of("Epoch 1/3\n")
+
+
+def test_its_fields_have_fixed_names() -> None:
+    with pytest.raises(InputError, match="fixed names; leave --loss-column out"):
+        keras.read(Log.of_text(BARS, "here"), Asked(columns={"train_loss": "x"}))
+
+
+def test_a_program_that_quotes_its_lines_is_no_log() -> None:
+    program = "import re\n\nfrom x import y\n\n\ndef read():\n"
+    assert keras.sniff(Head(BARS)) >= 0.9
+    assert keras.sniff(Head(program + BARS)) == 0.0

@@ -266,3 +266,14 @@ def test_a_log_without_losses_and_other_texts() -> None:
 def test_the_first_versions_print_evaluations_otherwise() -> None:
     run = of(" validation loss at iteration 100 | LM loss: 1.170473E+01 | LM PPL: 1.211437E+05\n")
     assert points(run.val_loss) == {100: 11.70473}
+
+
+def test_its_fields_have_fixed_names() -> None:
+    with pytest.raises(InputError, match="fixed names; leave --loss-column out"):
+        megatron.read(Log.of_text(line(10, 9.5) + line(20, 9.4), "here"), Asked(columns={"train_loss": "x"}))
+
+
+def test_a_program_that_quotes_its_lines_is_no_log() -> None:
+    program = "import re\n\nfrom x import y\n\n\ndef read():\n"
+    assert megatron.sniff(Head(line(10, 9.5) + line(20, 9.4))) >= 0.9
+    assert megatron.sniff(Head(program + line(10, 9.5) + line(20, 9.4))) == 0.0

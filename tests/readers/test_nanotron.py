@@ -158,3 +158,14 @@ def test_other_texts_are_not_its_own() -> None:
         assert nanotron.sniff(Head(text)) == 0.0
     with pytest.raises(InputError, match="no line with a loss of nanotron"):
         of("iteration: 2 / 300 | lr: 0.1 | eta: 1\n")
+
+
+def test_its_fields_have_fixed_names() -> None:
+    with pytest.raises(InputError, match="fixed names; leave --loss-column out"):
+        nanotron.read(Log.of_text(line(1, "4.6") + line(2, "4.5"), "here"), Asked(columns={"train_loss": "x"}))
+
+
+def test_a_program_that_quotes_its_lines_is_no_log() -> None:
+    program = "import re\n\nfrom x import y\n\n\ndef read():\n"
+    assert nanotron.sniff(Head(line(1, "4.6") + line(2, "4.5"))) >= 0.9
+    assert nanotron.sniff(Head(program + line(1, "4.6") + line(2, "4.5"))) == 0.0

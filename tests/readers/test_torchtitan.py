@@ -177,3 +177,14 @@ def test_other_texts_are_not_its_own(text: str) -> None:
     assert torchtitan.sniff(Head(text)) == 0.0
     with pytest.raises(InputError, match="no line with a loss of torchtitan"):
         of(text)
+
+
+def test_its_fields_have_fixed_names() -> None:
+    with pytest.raises(InputError, match="fixed names; leave --loss-column out"):
+        torchtitan.read(Log.of_text(line(1, "4.5") + line(2, "4.4"), "here"), Asked(columns={"train_loss": "x"}))
+
+
+def test_a_program_that_quotes_its_lines_is_no_log() -> None:
+    program = "import re\n\nfrom x import y\n\n\ndef read():\n"
+    assert torchtitan.sniff(Head(line(1, "4.5") + line(2, "4.4"))) >= 0.9
+    assert torchtitan.sniff(Head(program + line(1, "4.5") + line(2, "4.4"))) == 0.0

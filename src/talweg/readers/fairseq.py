@@ -74,20 +74,26 @@ LOADED = re.compile(r"loaded checkpoint .* \(epoch [0-9]+ @ ([0-9]+) updates\)")
 def sniff(head: Head) -> float:
     """Its lines name num_updates beside the epoch, as no other trainer's do."""
     text = head.text
-    if "num_updates" not in text:
+    if "num_updates" not in text or head.is_source:
         return 0.0
     return 0.95 if any("num_updates" in line and parse(line) for line in text.split("\n")) else 0.0
 
 
 def read(log: Log, asked: Asked) -> Run:
     """The run that this output tells of. Raises InputError when no loss stands in it."""
+    if asked.columns:
+        raise InputError(
+            f"{log.source or 'this log'} is of fairseq, whose fields have fixed names; leave --loss-column out"
+        )
     told = _Told()
     lines = Lines(parse, told.take).read(log.chunks())
     points = lines.points()
     subsets = [name.removesuffix(" num_updates") for name in points if name.endswith(" num_updates")]
     within = next((prefix for prefix in ("", "running ") if f"{prefix}loss" in points), None)
     losses = [name for name in LOSSES if f"{within or ''}{name}" in points] if within is not None else []
-    valid = next((name for name in ("valid", *subsets) if f"{name} loss" in points and name != "epoch"), None)
+    valid = next(
+        (name for name in ("valid", *subsets) if f"{name} loss" in points and name not in ("epoch", "running")), None
+    )
     if not losses and valid is None:
         raise InputError(
             f"{log.source or 'this log'}: no line with a loss of fairseq was found (train_inner | ... loss=9.1, ...)"

@@ -52,7 +52,7 @@ def sniff(head: Head) -> float:
         return 0.9 if _history(text) is not None else 0.0
     if text.startswith("epoch"):
         return 0.9 if _is_csv(text) else 0.0
-    if "Epoch " not in text or "loss: " not in text:
+    if "Epoch " not in text or "loss: " not in text or head.is_source:
         return 0.0
     lines = text.split("\n")
     epochs = any(core(EPOCH, line) for line in lines if "Epoch " in line)
@@ -61,6 +61,10 @@ def sniff(head: Head) -> float:
 
 def read(log: Log, asked: Asked) -> Run:
     """The run that this output or table tells of. Raises InputError when no loss stands in it."""
+    if asked.columns:
+        raise InputError(
+            f"{log.source or 'this log'} is of Keras, whose fields have fixed names; leave --loss-column out"
+        )
     text = log.head.text
     if text.lstrip()[:1] == "{":
         return _of_history(log)
@@ -146,7 +150,7 @@ def _last_of_epochs(points: dict[str, Points]) -> NDArray[np.int64]:
     for bars in np.split(np.arange(line.size), np.flatnonzero(np.diff(epoch)) + 1) if line.size else ():
         alike = bars[of[bars] == of[bars[0]]]
         told = alike[valid[alike]]
-        found.append(line[told[-1] if told.size else alike[value[alike] == value[bars[0]]][-1]])
+        found.append(line[told[0] if told.size else alike[value[alike] == value[bars[0]]][-1]])
     return np.array(found, dtype=np.int64)
 
 
@@ -208,19 +212,18 @@ def _of_csv(log: Log) -> Run:
     rows: list[list[str]] = []
     num_bad = 0
     lines = body.split("\n")
+    notes: tuple[str, ...] = (BY_EPOCH,)
+    if lines.pop():  # CSVLogger ends every row with a line end
+        num_bad, notes = 1, ("the last line is cut off in the middle and was left out", BY_EPOCH)
     for row in csv.reader(lines, delimiter=delimiter):
         if len(row) == len(names) and row[0].strip().isdigit():
             rows.append(row)
         elif any(cell.strip() for cell in row) and row != names:
             num_bad += 1
-    notes: tuple[str, ...] = (BY_EPOCH,)
-    if rows and not text.endswith("\n") and len(rows[-1][-1]) < len(rows[0][-1]) // 2:
-        rows, num_bad = rows[:-1], num_bad + 1
-        notes = ("the last line is cut off in the middle and was left out", *notes)
     epoch = np.array([float(row[0]) for row in rows])
     epoch += epoch.size > 0 and epoch[0] != 1  # a table that begins with epoch 1 is no CSVLogger's, and counts from it
     columns = [_cells(name, epoch, [row[place] for row in rows]) for place, name in enumerate(names) if place]
-    reading = Reading(1 + len(lines) - (not lines[-1]), num_bad, notes)
+    reading = Reading(1 + len(lines) + (not text.endswith("\n")), num_bad, notes)
     return assemble(
         [column for column in columns if column.step.size],
         source=log.source,

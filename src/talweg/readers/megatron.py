@@ -68,7 +68,7 @@ CHATTER = re.compile(
 def sniff(head: Head) -> float:
     """One line of an iteration with Megatron's fields is unmistakable, a line of an evaluation nearly so."""
     text = head.text
-    if "iteration" not in text:
+    if "iteration" not in text or head.is_source:
         return 0.0
     found = [parse(line) for line in text.split("\n") if "iteration" in line or " at the end of " in line]
     if any(fields is not None and ITERATIONS in fields for fields in found):
@@ -78,6 +78,10 @@ def sniff(head: Head) -> float:
 
 def read(log: Log, asked: Asked) -> Run:
     """The run that this output tells of. Raises InputError when no loss stands in it."""
+    if asked.columns:
+        raise InputError(
+            f"{log.source or 'this log'} is of Megatron, whose fields have fixed names; leave --loss-column out"
+        )
     told = _Told()
     lines = Lines(parse, told.take).read(log.chunks())
     points = lines.points()

@@ -77,12 +77,16 @@ PARAMETERS = re.compile(r"Total number of parameters: ([0-9.]+)([KMBT]?) ")
 
 def sniff(head: Head) -> float:
     """One line of an iteration is unmistakable."""
-    lines = head.text.split("\n")
+    lines = () if head.is_source else head.text.split("\n")
     return 0.95 if any("iteration: " in line and parse(line) for line in lines) else 0.0
 
 
 def read(log: Log, asked: Asked) -> Run:
     """The run that this output tells of. Raises InputError when no loss stands in it."""
+    if asked.columns:
+        raise InputError(
+            f"{log.source or 'this log'} is of nanotron, whose fields have fixed names; leave --loss-column out"
+        )
     told = _Told()
     lines = Lines(parse, told.take).read(log.chunks())
     points = lines.points()
