@@ -16,6 +16,7 @@ from talweg.textfile import HEAD, Decompressed, clean_bytes, encoding_of, looks_
 PIECE = 1 << 22  # bytes that are read at a time
 MOST_FILES = 4_000  # of a folder that are looked at
 DEPTH = 4  # folders below it that are looked into
+SQLITE = b"SQLite format 3\0"
 MOST_WINDOWS = 64  # places at which a format is looked for
 
 
@@ -27,6 +28,7 @@ class Head:
     raw: bytes = b""  # the beginning as it is stored, decompressed
     name: str = ""  # of the file or folder
     names: tuple[str, ...] = ()  # of the files in a folder, relative to it, with slashes
+    tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of an SQLite database: the columns of each
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,20 @@ class Log:
     def head(self) -> Head:
         name = "" if self.path is None else self.path.name
         text = _decoded(self.raw, encoding_of(self.raw)) if self.is_text else ""
-        return Head(text, self.raw, name, self.names)
+        return Head(text, self.raw, name, self.names, self.tables)
+
+    @cached_property
+    def tables(self) -> Mapping[str, tuple[str, ...]]:
+        """The tables of an SQLite database and their columns; none where it is locked or damaged."""
+        if not self.raw.startswith(SQLITE):
+            return {}
+        from talweg.logs import sqlite  # it opens a Log
+
+        try:
+            with sqlite.opened(self) as connection:
+                return sqlite.tables(connection)
+        except InputError:
+            return {}
 
     def windows(self) -> Iterator[Head]:
         """The head; of a text then its end, and places in between: some logs begin with chatter, some end with it."""
