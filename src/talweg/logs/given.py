@@ -4,6 +4,7 @@ Nothing of a long log is held but the piece at hand. What a person says beside i
 """
 
 import codecs
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from talweg.textfile import HEAD, Decompressed, clean_bytes, encoding_of, looks_
 PIECE = 1 << 22  # bytes that are read at a time
 MOST_FILES = 4_000  # of a folder that are looked at
 DEPTH = 4  # folders below it that are looked into
+ADDRESS = re.compile(r"wandb:/+(.*)")  # of a run on a server, which its reader asks; a Path has one slash of the two
 SQLITE = b"SQLite format 3\0"
 MOST_WINDOWS = 64  # places at which a format is looked for
 
@@ -52,7 +54,12 @@ class Log:
 
     @classmethod
     def at(cls, path: Path | str) -> "Log":
-        """The log at a path, or on standard input for "-". Raises InputError when it cannot be opened or is empty."""
+        """The log at a path, at an address of W&B, or on standard input for "-".
+
+        Raises InputError when it cannot be opened or is empty.
+        """
+        if (match := ADDRESS.match(str(path))) is not None:
+            return cls(f"wandb://{match[1]}", content=b"")
         log = cls("-", content=sys.stdin.buffer.read()) if str(path) == "-" else cls(str(path), Path(path))
         if not log.is_folder and not log.raw.strip(b"\0 \n\r\t" + codecs.BOM_UTF8):
             raise InputError(f"{path} is empty: nothing was logged yet, or the program wrote to another file")
@@ -85,7 +92,7 @@ class Log:
 
     @cached_property
     def head(self) -> Head:
-        name = "" if self.path is None else self.path.name
+        name = self.path.name if self.path is not None else self.source if ADDRESS.match(self.source) else ""
         text = _decoded(self.raw, encoding_of(self.raw)) if self.is_text else ""
         return Head(text, self.raw, name, self.names, self.tables)
 
