@@ -11,7 +11,6 @@ from urllib.parse import quote
 from talweg.errors import InputError
 from talweg.logs.given import Log
 
-MAGIC = b"SQLite format 3\0"
 WAL_MODE = 2  # byte 18 of the file: what was logged last may stand in a file beside it, NAME-wal
 SECONDS = 5.0  # that a writer is waited for
 SHOWN = 8  # tables in a message
@@ -72,13 +71,11 @@ def _at_hand(log: Log, folder: Path) -> Path:
 
 
 def _mode(path: Path) -> str:
-    """Read only; without a lock where SQLite would make files beside the database to have one."""
+    """Read only; without a lock where nothing but SQLite itself would make files beside the database to have one."""
     with path.open("rb") as file:
         head = file.read(20)
     is_wal = len(head) > 18 and head[18] == WAL_MODE
-    beside = Path(f"{path}-shm").exists() and Path(f"{path}-wal").exists()
-    copied = path.parent.name.startswith("talweg-") and path.parent.parent == Path(tempfile.gettempdir())
-    return "mode=ro" if not is_wal or beside or (copied and _is_filled(Path(f"{path}-wal"))) else "mode=ro&immutable=1"
+    return "mode=ro&immutable=1" if is_wal and not _is_filled(Path(f"{path}-wal")) else "mode=ro"
 
 
 def _is_filled(path: Path) -> bool:

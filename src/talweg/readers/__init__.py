@@ -21,7 +21,21 @@ from talweg.textfile import what_it_is
 
 COUNTS = ("train_tokens", "unique_tokens")
 SAME_TEXT = 0.01  # two counts of one text agree to this share. Our choice: copies may be told by other rules
-LOG_SUFFIXES = (".log", ".txt", ".out", ".err", ".csv", ".tsv", ".jsonl", ".json", ".parquet", ".gz", ".zst", ".xz")
+LOG_SUFFIXES = (
+    ".log",
+    ".txt",
+    ".out",
+    ".err",
+    ".csv",
+    ".tsv",
+    ".jsonl",
+    ".json",
+    ".parquet",
+    ".db",
+    ".gz",
+    ".zst",
+    ".xz",
+)
 MOST_LOGS = 50  # of a folder that no reader knows are looked at
 
 

@@ -1,7 +1,7 @@
 """Trackio's database, one for each project (PROJECT.db), or the folder that holds it.
 
-A row is one call of log: the run, a step, a time, and the metrics as JSON, in which NaN and infinity are texts. Names of
-runs are not unique, their ids are. The configuration states facts; alerts become notes. Nothing is written.
+A row is one call of log: the run, a step, a time, and the metrics as JSON, in which NaN and infinity are texts. Names
+of runs are not unique, their ids are. The configuration states facts; alerts become notes. Nothing is written.
 """
 
 import json
@@ -36,10 +36,7 @@ def sniff(head: Head) -> float:
     if head.names:
         held = set(head.names)
         return 0.9 if any(name.endswith(".db") and f"{name[:-3]}.lock" in held for name in head.names) else 0.0
-    if not head.raw.startswith(sqlite.MAGIC):
-        return 0.0
-    tables = (b"run_name TEXT NOT NULL", b"system_metrics", b"metrics TEXT NOT NULL")
-    return 0.95 if sum(table in head.raw for table in tables) >= 2 else 0.0
+    return 0.95 if set(head.tables.get("metrics", ())) >= NEEDED else 0.0
 
 
 def read(log: Log, asked: Asked) -> Run:
@@ -52,8 +49,8 @@ def read(log: Log, asked: Asked) -> Run:
         tables = sqlite.tables(connection)
         if not set(tables.get("metrics", ())) >= NEEDED:
             raise InputError(
-                f"{log.source} is no database of Trackio: its tables are {sqlite.listed(tables)}, and metrics(run_name, "
-                "step, timestamp, metrics) was needed"
+                f"{log.source} is no database of Trackio: its tables are {sqlite.listed(tables)}, and "
+                "metrics(run_name, step, timestamp, metrics) was needed"
             )
         project = _Project(connection, tables)
         runs = project.runs()
@@ -141,7 +138,7 @@ class _Project:
         steps: list[float] = []
         num_bad = row = 0
         while block := rows.fetchmany(BLOCK):
-            for (step, time, text), metrics in zip(block, _all_metrics([text for _, _, text in block]), strict=True):
+            for (step, time, _), metrics in zip(block, _all_metrics([text for _, _, text in block]), strict=True):
                 row += 1
                 if metrics is None or not isinstance(step, int | float):
                     num_bad += 1

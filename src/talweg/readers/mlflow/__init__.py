@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from talweg.configs.table import facts_of
 from talweg.errors import InputError
 from talweg.logs.assemble import Column
-from talweg.logs.given import Asked, Head, Log
+from talweg.logs.given import SQLITE, Asked, Head, Log
 from talweg.logs.roles import guess
-from talweg.logs.sqlite import MAGIC
 from talweg.logs.stored import one_run, run_of
 from talweg.readers.mlflow import database, files
 from talweg.readers.mlflow.logged import Metric, Stored
@@ -32,12 +31,9 @@ def sniff(head: Head) -> float:
     if head.names:
         is_store = any(map(NAMES.match, head.names)) and any(map(OF_RUN.search, head.names))
         return 0.9 if is_store else 0.8 if "mlflow.db" in head.names else 0.0
-    if not head.raw.startswith(MAGIC):
-        return 0.0
-    tables = (b"latest_metrics", b"run_uuid", b"experiments", b"alembic_version")
-    return (
-        0.95 if sum(table in head.raw for table in tables) >= 2 else 0.1
-    )  # of an unknown database it names the tables
+    if database.is_one(head.tables):
+        return 0.95
+    return 0.1 if head.raw.startswith(SQLITE) else 0.0  # of a database that nobody knows it names the tables
 
 
 def read(log: Log, asked: Asked) -> Run:

@@ -1,7 +1,7 @@
 """MLflow's database: the tables runs, metrics and params of an SQLite file, read with SQL."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -21,12 +21,16 @@ def opened(log: Log) -> Iterator["Database"]:
     """Raises InputError when it is no database of MLflow."""
     with sqlite.opened(log) as connection:
         tables = sqlite.tables(connection)
-        if not all(column in tables.get(table, ()) for table, column in NEEDED.items()):
+        if not is_one(tables):
             raise InputError(
                 f"{log.source} is an SQLite database that is not known (tables: {sqlite.listed(tables)}); those of "
                 "MLflow and of Trackio are read. Export its metrics as CSV or JSONL"
             )
         yield Database(connection, tables)
+
+
+def is_one(tables: Mapping[str, tuple[str, ...]]) -> bool:
+    return all(column in tables.get(table, ()) for table, column in NEEDED.items())
 
 
 class Database:

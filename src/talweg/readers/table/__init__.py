@@ -1,4 +1,4 @@
-"""Tables: CSV, TSV, JSONL, JSON. One row a step, columns by name; blank cells are missing, not NaN.
+"""Tables: CSV, TSV, JSONL, JSON, parquet. One row a step, columns by name; blank cells are missing, not NaN.
 
 Among them Lightning's and litgpt's metrics.csv, what W&B, TensorBoard, MLflow and Comet export, and the JSON lines that
 many trainers write. What a column is, its name says; `Reading.notes` tell what was guessed.
@@ -14,7 +14,7 @@ from talweg.logs.given import Asked, Head, Log
 from talweg.logs.roles import EPOCH, STEP, guess, plain
 from talweg.logs.rows import run_of_rows
 from talweg.logs.stored import one_run
-from talweg.readers.table import litgpt, shapes
+from talweg.readers.table import litgpt, parquet, shapes
 from talweg.readers.table.delimited import read_delimited
 from talweg.readers.table.document import read_document
 from talweg.readers.table.jsonl import read_jsonl
@@ -30,6 +30,8 @@ def sniff(head: Head) -> float:
     """Surest when a step and a loss are among the columns. The head of a long file may end within a row."""
     if head.names:
         return 0.9 if any(VERSION.search(name) for name in head.names) else 0.0
+    if head.raw.startswith(parquet.MAGIC):
+        return 0.4
     text = head.text
     if not text or text.isspace():
         return 0.0
@@ -58,7 +60,7 @@ def read(log: Log, asked: Asked) -> Run:
     if log.is_folder:
         return _of_folder(log, asked)
     source = log.source or "this table"
-    table = load(log.chunks)
+    table = parquet.read_parquet(log) if log.raw.startswith(parquet.MAGIC) else load(log.chunks)
     if table is None:
         raise InputError(
             f"{log.source or 'this text'} is no table: a header and rows (CSV, TSV), JSONL or JSON were needed"
