@@ -396,3 +396,17 @@ def test_a_run_is_what_comes_back(tmp_path: Path) -> None:
     run = read(written(tmp_path, losses(range(5))))
     assert isinstance(run, Run)
     assert run.reading.lines == 6
+
+
+def test_what_tensorboards_own_functions_make(tmp_path: Path) -> None:
+    """Scalars as TensorFlow 2 and Keras log them, and hyperparameters, as TensorBoard makes the messages."""
+    scalars = pytest.importorskip("tensorboard.plugins.scalar.summary_v2")
+    settings = pytest.importorskip("tensorboard.plugins.hparams.summary_v2")
+    event_pb2 = pytest.importorskip("tensorboard.compat.proto.event_pb2")
+    hyper = settings.hparams_pb({"learning_rate": 0.1, "optimizer": "AdamW", "bias": False}, trial_id="x")
+    summaries = [hyper, *(scalars.scalar_pb("epoch_loss", 4.0 - step / 8) for step in range(12))]
+    events = [event_pb2.Event(wall_time=1.7e9 + i, step=i, summary=made) for i, made in enumerate(summaries)]
+    run = read(written(tmp_path, [made.SerializeToString() for made in events]))
+    assert run.train_loss.step.tolist() == list(range(1, 13))
+    assert run.train_loss.value.tolist() == [4.0 - step / 8 for step in range(12)]
+    assert (run.facts.peak_learning_rate, run.facts.optimizer, run.facts.bias) == (0.1, "adamw", False)
