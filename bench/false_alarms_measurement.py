@@ -28,7 +28,7 @@ def asked(run: Run, rng: np.random.Generator) -> Iterator[tuple[str, Run]]:
     yield "two resumes", replace(run, facts=replace(run.facts, resumed_at=stated))
     if len(run.train_loss) > 100:
         yield "interval mean", interval_mean(run, int(rng.integers(2, max(3, len(run.train_loss) // 100))))
-        yield "running mean", running_mean(run, float(rng.uniform(0.5, 1 - 100 / len(run.train_loss))))
+        yield "running mean", running_mean(run, float(rng.uniform(0.3, 1 - 1 / max(2.0, len(run.train_loss) / 100))))
 
 
 def interval_mean(run: Run, num: int) -> Run:

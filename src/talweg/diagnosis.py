@@ -100,6 +100,7 @@ class Diagnosis:
 
 def diagnose(run: Run) -> Diagnosis:
     """Ask every cause of the catalogue about `run` and rank the answers in nats."""
+    run = evidence.in_nats(run)
     asked = evidence.by_step(run)
     causes = sorted((_ask(name, module, asked) for name, module in catalogue.catalogue().items()), key=_rank)
     present = [cause for cause in causes if cause.finding.verdict == "present"]

@@ -31,7 +31,7 @@ from talweg.run import Run, Series
 
 GROUP = "measurement"
 NEEDS = ("train_loss", "val_loss")
-# False alarms: see notes/causes_measurement.md.
+# False alarms: 0 of 1,000 simulated sound runs logged in four ways, 0 of 93 public logs (notes/causes_measurement.md).
 MIN_POINTS = 16  # training losses. Our choice: the slope and the level of fewer are not known
 MATERIAL = 0.02  # nats: the gap that `overfitting` counts
 SHARE = 0.5  # of the gap. Our choice: below, its sign and its size say what they seem to say
@@ -40,7 +40,8 @@ NOT_OF_THIS_KIND = 0.4  # of val's level: a gap so wide is one of units, or a su
 
 
 def examine(run: Run) -> Finding:
-    train, val = run.train_loss.finite, evidence.val_in_nats(run).finite
+    run = evidence.in_nats(run)
+    train, val = run.train_loss.finite, run.val_loss.finite
     if len(train) < MIN_POINTS:
         return missing("train_loss", because=f"needs {MIN_POINTS} finite training losses; the log has {len(train)}")
     if (unseen := evidence.unseen(run)).since is not None:
@@ -112,7 +113,7 @@ def _present(run: Run, because: str, steps: tuple[float, float] | None) -> Findi
 
 def _every(run: Run) -> int | None:
     """The steps between evaluations as they are."""
-    val = evidence.val_in_nats(run).finite
+    val = run.val_loss.finite
     return max(1, round(float(np.median(np.diff(val.step))))) if len(val) > 1 else None
 
 

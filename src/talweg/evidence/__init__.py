@@ -20,7 +20,7 @@ from talweg.evidence.levels import (
     trend,
     val_level,
 )
-from talweg.evidence.logged import Artefact, artefact, gap_as_logged, val_in_nats
+from talweg.evidence.logged import Artefact, artefact, gap_as_logged, in_nats
 from talweg.evidence.lost import more_tokens, rest_of_plan, risen_before, until
 from talweg.evidence.norm import (
     Expected,
@@ -71,6 +71,7 @@ __all__ = [
     "gap",
     "gap_as_logged",
     "horizon",
+    "in_nats",
     "judged",
     "length",
     "more_tokens",
@@ -90,7 +91,6 @@ __all__ = [
     "trend",
     "unseen",
     "until",
-    "val_in_nats",
     "val_level",
     "why_no_forecast",
     "why_not",

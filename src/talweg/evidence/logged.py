@@ -28,8 +28,7 @@ class Artefact:
     missing: tuple[str, ...] = ()
 
 
-@lru_cache(maxsize=32)
-def val_in_nats(run: Run) -> Series:
+def _val_in_nats(run: Run) -> Series:
     """Validation in nats per token; of bits per byte, where there is nothing else and the bytes of a token are known.
 
     bits per byte x ln 2 x bytes per token = nats per token
@@ -41,10 +40,21 @@ def val_in_nats(run: Run) -> Series:
     return replace(bits, value=bits.value * factor, resolution=bits.resolution * factor, kind="evaluation")
 
 
+def in_nats(run: Run) -> Run:
+    """The run with that validation loss, and a note of it; itself where nothing was to be converted."""
+    val = _val_in_nats(run)
+    if val is run.val_loss:
+        return run
+    note = (
+        f"val is logged in bits per byte: times ln 2 and {run.facts.bytes_per_token:.4g} bytes a token, it is in nats"
+    )
+    return replace(run, val_loss=val, reading=replace(run.reading, notes=(*run.reading.notes, note)))
+
+
 @lru_cache(maxsize=32)
 def gap_as_logged(run: Run) -> Estimate | None:
     """Validation minus the training loss as it was logged, late in the log, even where training text was evaluated."""
-    return _late(run, val_in_nats(run).finite)
+    return _late(run, run.val_loss.finite)
 
 
 def _late(run: Run, evaluated: Series) -> Estimate | None:

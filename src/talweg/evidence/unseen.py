@@ -53,8 +53,8 @@ def unseen(run: Run) -> Unseen:
     if zeros >= FOR_GOOD and zeros < len(train):
         since = float(train.step[-zeros])
         return Unseen(since, True, f"the loss is exactly 0 from step {since:,.0f} on; {told}")
-    if (since := _rows_without_loss(run, train)) is not None:
-        return Unseen(since, True, f"no loss is logged from step {since:,.0f} on, though steps are; {told}")
+    if (rows := _rows_without_loss(run, train)) is not None:
+        return Unseen(rows, True, f"no loss is logged from step {rows:,.0f} on, though steps are; {told}")
     if norm and num == 0:
         return Unseen(None, True, f"the last gradient, {norm.value[-1]:.3g}, is finite")
     if (late := _late_val(run)) is not None:
@@ -72,9 +72,11 @@ def _rows_without_loss(run: Run, train: Series) -> float | None:
     """The first step after the last training loss, where FOR_GOOD rows of a column that was logged with it follow."""
     for name in GO_ON:
         series: Series = getattr(run, name)
-        beside = np.isin(train.step, series.step)
-        after = series.step[series.step > train.step[-1]] if train else series.step[:0]
-        if after.size >= FOR_GOOD and beside.mean() > 0.9 and beside.sum() > 0.5 * series.step.size:
+        if not train or not series:
+            continue
+        after = series.step[series.step > train.step[-1]]
+        both = np.intersect1d(train.step, series.step).size
+        if after.size >= FOR_GOOD and both > 0.9 * max(len(train), series.step.size - after.size):
             return float(after[0])
     return None
 

@@ -12,7 +12,7 @@ def by_step(run: Run) -> Run:
     """
     if run.facts.step_unit is None:
         return run
-    return replace(run, facts=replace(run.facts, **dict.fromkeys(PER_UPDATE, None)))
+    return replace(run, facts=replace(run.facts, **dict.fromkeys(PER_UPDATE)))  # type: ignore[arg-type]
 
 
 def length(run: Run, steps: float) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from talweg.estimate import Estimate
 
 # Nats for each unit of dropout p. nanoGPT's printed loss lies .07 to .10 above its evaluated training loss at p = .1;
-# the 40.6 M run of that kind in the public data .095, standard error .018 (30 evaluations).
+# the 40.6 M run of that kind in the public data .095, standard error .018 (notes/causes_measurement.md).
 DROPOUT = Estimate(0.85, 0.6, 1.15)
 # Below SMALL parameters: .29 at p = .1 for 0.37 M at 6.2 nats, half trained; the upper end is our choice.
 SMALL_DROPOUT, SMALL = Estimate(0.6, 0.25, 1.15), 1e7
