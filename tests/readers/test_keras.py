@@ -84,6 +84,8 @@ def test_an_evaluation_below_the_last_epoch_is_not_its_loss() -> None:
     text = "".join(BARS.splitlines(keepends=True)[:7])
     for bar in ("10/10 [=====] - 1s 13ms/step - loss: 3.2500\n", "4/4 [=====] - 1s 13ms/step - loss: 9.2500\n"):
         assert points(of(text + bar).train_loss) == {10: 4.5, 20: 3.5}
+    same = text.replace(" - val_loss: 3.2500", "").replace(" - val_loss: 4.0000", "")
+    assert points(of(same + "4/4 [=====] - 1s 13ms/step - loss: 3.5000\n").train_loss) == {10: 4.5, 20: 3.5}
     alone = "Epoch 1/1\n10/10 - 9s - 133ms/step - loss: 4.5000\n10/10 - 1s - 13ms/step - loss: 3.2500\n"
     assert points(of(alone).train_loss) == {10: 4.5}
 

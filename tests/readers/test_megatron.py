@@ -117,7 +117,7 @@ def test_a_lacking_loss_is_nan_only_where_an_update_was_made() -> None:
     assert same(points(run.train_loss), {20: 9.5, 30: math.nan, 40: math.nan, 60: 9.0})
     assert points(run.skipped_steps) == {10: 10, 20: 13, 30: 22, 40: 32, 50: 42, 60: 42}
     assert run.facts.nan_logged_as == "left out"
-    assert any("lack a loss" in note for note in run.reading.notes)
+    assert any("2 losses are not finite" in note for note in run.reading.notes)
 
 
 def test_a_mean_over_no_update_is_printed_as_0_and_is_no_loss() -> None:
@@ -125,6 +125,12 @@ def test_a_mean_over_no_update_is_printed_as_0_and_is_no_loss() -> None:
     run = of(line(10, 9.5) + line(20, 0.0, skipped=10, scale="2048.0") + line(30, 9.1) + line(40, "NAN"))
     assert same(points(run.train_loss), {10: 9.5, 30: 9.1, 40: math.nan})
     assert run.facts.nan_logged_as is None
+
+
+def test_a_mean_over_no_update_whose_losses_were_not_finite_is_nan() -> None:
+    run = of(line(10, 9.5) + line(20, 0.0, skipped=10, nans=10, scale="2048.0") + line(30, 9.1))
+    assert same(points(run.train_loss), {10: 9.5, 20: math.nan, 30: 9.1})
+    assert run.facts.nan_logged_as == "0"
 
 
 def test_the_first_line_after_a_start_may_tell_of_fewer_iterations() -> None:

@@ -107,6 +107,7 @@ def test_the_older_lines_of_the_start() -> None:
     facts = of(start + "".join(line(step, "4.5") for step in (110, 120))).facts
     assert (facts.parameters, facts.ranks, facts.tokens_per_step) == (8_030_261_248, 8, 65536)
     assert facts.resumed_at == (100.0,)
+    assert (facts.micro_batch, facts.accumulation) == (1, 8)
 
 
 def test_a_resume_is_told_once() -> None:

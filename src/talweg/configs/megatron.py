@@ -171,7 +171,8 @@ def _batch(values: Values) -> dict[str, object]:
         found["tokens_per_step"] = whole * context
     if micro and whole % micro == 0:
         found["accumulation"] = round(whole / micro)
-    if iterations := _first(values, ("eval_iters",)):
+    iterations = _first(values, ("eval_iters",))
+    if iterations and values.get("full_validation") is not True:
         found["eval_windows"] = round(iterations * whole)
         found["eval_is_fixed"] = False  # the validation text is read on from one evaluation to the next
     return found

@@ -93,16 +93,18 @@ def read(log: Log, asked: Asked) -> Run:
     stated = told.facts()
     facts = stated.over(_printed(points, stated))
     if loss_name is not None:
-        loss, left_out = _losses(points, loss_name, facts)
+        loss, stands_for = _losses(points, loss_name, facts)
         window = told.log_interval or _interval(points)
         kind: LossKind = "unknown" if window is None else "batch" if window == 1 else "interval_mean"
         columns.insert(0, Column.of(loss_name, loss, "train_loss", kind))
         facts = facts.over(Facts.stated("Megatron logs the mean of all ranks", train_loss_ranks="mean"))
         if kind == "interval_mean":
             facts = facts.over(Facts.stated("the iterations between lines", train_loss_window=window))
-        if left_out:
-            notes.append(f"{left_out} lines lack a loss that others have: Megatron leaves out a loss that is NaN")
-            facts = facts.over(Facts.stated("lines that lack it", nan_logged_as="left out"))
+        if stands_for is not None:
+            notes.append(
+                f"{loss.value.size - np.isfinite(loss.value).sum()} losses are not finite; NaN is not printed as such"
+            )
+            facts = facts.over(Facts.stated("the lines of the iterations", nan_logged_as=stands_for))
     columns += _others(points, {loss_name, *(column.name for column in columns)}, facts)
     reading = replace(reading, notes=(*reading.notes, *told.notes, *notes))
     run = assemble(columns, source=log.source, format=NAME, facts=facts, reading=reading)
@@ -158,8 +160,8 @@ def _interval(points: dict[str, Points]) -> int | None:
     return int(np.median(gaps)) if gaps.size else int(steps[0]) if steps.size and steps[0] == 1 else None
 
 
-def _losses(points: dict[str, Points], name: str, facts: Facts) -> tuple[Points, int]:
-    """The training losses, NaN where a line lacks one that it must have had; and how many of these there are."""
+def _losses(points: dict[str, Points], name: str, facts: Facts) -> tuple[Points, str | None]:
+    """The training losses, NaN where a line lacks one that it must have had; and what stands for NaN."""
     lines, loss = points[ITERATIONS], points[name]
     skipped, nans = _at(points.get(SKIPPED), lines), _at(points.get(NANS), lines)
     value = np.full(len(lines), np.nan)
@@ -176,7 +178,8 @@ def _losses(points: dict[str, Points], name: str, facts: Facts) -> tuple[Points,
     value[is_nan] = np.nan
     rank = None if lines.rank is None else lines.rank[keep]
     made = replace(loss, line=lines.line[keep], step=lines.step[keep], value=value[keep], rank=rank)
-    return made, int((is_nan & ~none).sum())
+    stands_for = "left out" if bool(np.any(is_nan & ~there)) else "0" if bool(is_nan.any()) else None
+    return made, stands_for
 
 
 def _lengths(step: NDArray[np.float64]) -> NDArray[np.float64]:
