@@ -163,6 +163,11 @@ def test_a_last_line_without_an_end(text: str, steps: list[int], is_cut: bool) -
     assert lines.num_lines == text.count("\n") + 1
 
 
+def test_a_number_that_is_none_in_the_first_line_of_its_kind_spoils_no_other() -> None:
+    _, found = fast("it1 a=1.2.3\nit2 a=2.5\nit3 a=3.5\n")
+    assert [row[1] for row in found["a"]] == [2, 3]
+
+
 def test_other_hears_of_the_rest_in_order() -> None:
     heard: list[tuple[str, int, int]] = []
 

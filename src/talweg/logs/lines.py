@@ -22,6 +22,8 @@ from talweg.run import Reading
 CHUNK = 1 << 20  # bytes at a time: the arrays made of them should stay in the cache
 MOST_SKELETONS = 100_000  # that are remembered; prose has one a line
 MOST_ASKED = 1_000  # lines of one skeleton without a field that are shown to `other`: what repeats so is no setting
+MOST_BROKEN = 100  # lines of one skeleton that are judged one by one for a number that is none
+BROKEN = re.compile(r"\.[0-9]*\.|(?<![0-9])\.(?![0-9])")
 SAMPLED = 100  # numbers of a field by which its printed digits are told
 SLOT_BITS = 21  # a chunk has fewer runs of digits than 2 to this
 RARE = 3  # so many times more lines go on where one ends sooner, with fewer digits: it is torn. Our choice
@@ -121,6 +123,7 @@ class Lines:
     _parts: dict[str, list[tuple["_Group", NDArray[np.float64]]]] = field(default_factory=dict)
     _decimals: dict[str, int] = field(default_factory=dict)
     _asked: dict[bytes, int] = field(default_factory=dict)
+    _broken: dict[bytes, int] = field(default_factory=dict)
 
     def read(self, chunks: Iterable[bytes]) -> "Lines":
         """Take all pieces, each of which ends at the end of a line, but for the last one perhaps."""
@@ -198,8 +201,16 @@ class Lines:
                     kind = len(self._kinds)
                     self._kinds.append(_Skeleton.of(line, fields))
                 code = kind << SLOT_BITS | skeleton.count(b"0")
-                self._codes[skeleton] = code
+                if not self._is_broken(line, skeleton):
+                    self._codes[skeleton] = code
             codes[row] = code
+
+    def _is_broken(self, line: str, skeleton: bytes) -> bool:
+        """Whether a number of this line is none, such as 1.2.3: it says nothing about the next line like it."""
+        if not BROKEN.search(line) or self._broken.get(skeleton, 0) >= MOST_BROKEN:
+            return False
+        self._broken[skeleton] = self._broken.get(skeleton, 0) + 1
+        return True
 
     def _extract(
         self,
@@ -229,7 +240,7 @@ class Lines:
             if recipe.constant is None:
                 broken |= np.isnan(values[name])
         if broken.any():  # a run of digits that is no number, such as 1.2.3, where this line's likes have one
-            self.num_not_understood += int(broken.sum())
+            self._one_by_one(rows[broken], lines)
             values = {name: value[~broken] for name, value in values.items()}
             rows = rows[~broken]
         self._add(kind, rows.astype(np.int64) + self.num_lines, values)
@@ -279,6 +290,7 @@ class Lines:
                 self.unknown.append((self.num_lines + int(row), lines.decoded(row)))
         if len(self._asked) > MOST_SKELETONS:
             self._asked.clear()
+            self._broken.clear()
 
     def _take_last(self, rest: bytes) -> None:
         """A line without its end, which may lack digits: taken if it is as complete as one of its kind before."""
