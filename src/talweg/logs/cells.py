@@ -75,7 +75,7 @@ class ColumnCells:
     text_codes: list[NDArray[np.int64]] = field(default_factory=list)
     codes: dict[bytes, int] = field(default_factory=dict)
     num_texts: int = 0
-    num_decimals: int = 0
+    num_decimals: int = -1  # most of those looked at; -1: none was printed
     sampled: int = 0
 
     @property
@@ -129,7 +129,7 @@ class ColumnCells:
         if key not in shared:
             shared[key] = np.concatenate(self.rows) if self.rows else np.empty(0, dtype=np.int64)
         value = np.concatenate(self.values) if self.values else np.empty(0)
-        return Cells(shared[key], value, 10.0**-self.num_decimals)
+        return Cells(shared[key], value, 0.0 if self.num_decimals < 0 else 10.0**-self.num_decimals)
 
     def _text(self, text: bytes, row: int) -> None:
         self.num_texts += 1
@@ -143,7 +143,8 @@ class ColumnCells:
         finite = np.flatnonzero(np.isfinite(value))[: SAMPLED - self.sampled]
         self.sampled += finite.size
         texts = (chunk.text[start[place] : end[place]].decode("latin-1") for place in finite)
-        self.num_decimals = max(self.num_decimals, decimals(texts))
+        if finite.size:
+            self.num_decimals = max(self.num_decimals, decimals(texts))
 
 
 def _plain_numbers(

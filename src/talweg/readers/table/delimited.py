@@ -183,7 +183,11 @@ def is_header(names: Sequence[str]) -> bool:
         return False
     named = [name for name in names[1:] if name]
     sound = all(
-        len(name) <= 200 and number(name) is None and not re.search(r":\s|\d\.\d|[{}<>]", name) for name in named
+        len(name) <= 200
+        and number(name) is None
+        and not re.search(r":\s|\d\.\d|[{}<>;]", name)
+        and name.count("(") == name.count(")")
+        for name in named
     )
     return sound and len(named) == len(names) - 1 and len(set(names)) == len(names) and number(names[0]) is None
 
