@@ -15,8 +15,9 @@ from pathlib import Path
 
 Change = Callable[[str, random.Random], str]
 
-# How a text is made: of lines that stand for themselves; of rows below a header or records, one a line; one document.
-LINES, ROWS, DOCUMENT = "lines", "rows", "document"
+# How a text is made: of lines that stand for themselves, on the console or in a file of the trainer's own, where no
+# launcher sees them; of rows below a header or records, one a line; one document.
+LINES, FILE, ROWS, DOCUMENT = "lines", "file", "rows", "document"
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ FORMATS = "data/formats"
 # path, form, how many lines of the beginning and of the end are enough
 WHERE: Mapping[str, tuple[str, str, int, int]] = {
     "nanogpt": (f"{FORMATS}/nanogpt/train.log", LINES, 150, 20),
-    "llmc_main": (f"{FORMATS}/llmc/main.log", LINES, 260, 0),
+    "llmc_main": (f"{FORMATS}/llmc/main.log", FILE, 260, 0),
     "llmc_stdout": (f"{FORMATS}/llmc/stdout.log", LINES, 110, 0),
     "nanochat": (f"{FORMATS}/nanochat/base_train.log", LINES, 250, 0),
     "modded_nanogpt": (f"{FORMATS}/modded_nanogpt/style_2026.log", LINES, 50, 0),
@@ -84,7 +85,7 @@ def sample(name: str, root: Callable[[str], Path]) -> Sample:
 # ---------------------------------------------------------------- a second run, with other losses
 
 LOSS = re.compile(
-    r"""((?:\bloss|\bloss\ train|\blm[ _]loss(?:\ value)?|_loss|/loss|\btrl|\btel|\bbpb)['"]?[:=]?\s*['"]?)"""
+    r"""((?:(?:\b|(?<=[0-9]m))loss(?:\ train)?|\blm[ _]loss(?:\ value)?|_loss|/loss|\btrl|\btel|\bbpb)['"]?[:=]?\s*['"]?)"""
     r"([0-9]+\.[0-9]+)(?![0-9])",
     re.VERBOSE,
 )
@@ -219,7 +220,7 @@ def bars_before(text: str, rng: random.Random) -> str:
 def garbage(rng: random.Random) -> str:
     """Bytes of anything, as characters that `packed` turns into these bytes again."""
     odd = [byte for byte in range(256) if byte not in (8, 10, 13, 27)]
-    return "".join(chr(0xDC00 + byte) if byte > 127 else chr(byte) for byte in rng.choices(odd, k=rng.randint(1, 60)))
+    return "".join(chr(0xDC00 + byte) if byte > 127 else chr(byte) for byte in rng.choices(odd, k=rng.randint(1, 20)))
 
 
 def glued(text: str, rng: random.Random) -> str:
@@ -228,9 +229,13 @@ def glued(text: str, rng: random.Random) -> str:
 
 
 def torn(text: str, rng: random.Random) -> str:
-    """Some lines end in their middle, as when a disk was full."""
-    lines = text.split("\n")[:-1]
-    return "".join((line[: rng.randint(0, len(line))] if rng.random() < 0.1 else line) + "\n" for line in lines)
+    """Some lines end in their middle, as when a disk was full; a number that ends its line anyhow stays whole."""
+    found = []
+    for line in text.split("\n")[:-1]:
+        end = re.search(r"[0-9.eE+-]*[^0-9]*$", line)
+        assert end is not None
+        found.append(line[: rng.randint(0, end.start())] if rng.random() < 0.1 else line)
+    return "\n".join(found) + "\n"
 
 
 def crlf(text: str, rng: random.Random) -> str:
@@ -253,17 +258,18 @@ def _logging(number: int) -> str:
     return f"2026-11-23 12:{number // 60 % 60:02}:{number % 60:02},{number % 1000:03} - INFO - "
 
 
-ANY = (LINES, ROWS, DOCUMENT)
+ANY = (LINES, FILE, ROWS, DOCUMENT)
+PLAIN = (LINES, FILE)
 MESSES: tuple[Mess, ...] = (
     Mess("crlf", crlf, ANY),
     Mess("no_line_end", open_end, ANY, loses=True),
-    Mess("blank_lines", between(lambda rng: rng.choice(("", "   ", "\t"))), (LINES, ROWS)),
-    Mess("colours", coloured),
+    Mess("blank_lines", between(lambda rng: rng.choice(("", "   ", "\t"))), (LINES, FILE, ROWS)),
+    Mess("colours", coloured, PLAIN),
     Mess("bars_between", bars_between),
     Mess("bars_before", bars_before),
-    Mess("chatter", between(lambda rng: rng.choice(CHATTER))),
+    Mess("chatter", between(lambda rng: rng.choice(CHATTER)), PLAIN),
     Mess("chatter_in_a_table", between(lambda rng: rng.choice(CHATTER), 0.05), (ROWS,)),
-    Mess("garbage_lines", between(garbage)),
+    Mess("garbage_lines", between(garbage), PLAIN),
     Mess("ranks", by_ranks(label=False)),
     Mess("labelled_ranks", by_ranks(label=True)),
     Mess("slurm", before("0: ")),
@@ -275,8 +281,8 @@ MESSES: tuple[Mess, ...] = (
     Mess("logging_plain", before("INFO:root:")),
     Mess("hydra", before("[2026-11-23 12:00:00,394][__main__][INFO] - ")),
     Mess("ray", before("\x1b[36m(RayTrainWorker pid=2110, ip=10.0.0.7)\x1b[0m ")),
-    Mess("glued", glued, loses=True),
-    Mess("torn", torn, loses=True),
+    Mess("glued", glued, PLAIN, loses=True),
+    Mess("torn", torn, PLAIN, loses=True),
 )
 PREFIXES = ("slurm", "kubectl", "journal", "docker_compose", "torchrun", "logging", "logging_plain", "hydra", "ray")
 

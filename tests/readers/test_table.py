@@ -167,7 +167,7 @@ def test_a_table_without_a_loss_names_its_columns(tmp_path: Path) -> None:
 
 def test_a_table_without_steps_names_its_columns(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no step column"):
-        read(written(tmp_path, "epoch,loss\n0,0.1\n1,0.1\n"))
+        read(written(tmp_path, "time,loss\n0,0.1\n1,0.1\n"))
 
 
 def test_a_loss_column_without_numbers(tmp_path: Path) -> None:

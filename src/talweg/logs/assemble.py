@@ -80,15 +80,12 @@ def assemble(
         if column.role in LOSSES:
             notes.extend(replace(stands_here, num_superseded=stands_here.num_superseded + late).notes(column.label))
             resumed |= set(stands_here.went_back_to)
-        made = Series.of(
-            column.step[keep], column.value[keep], kind=column.kind, resolution=column.resolution, name=column.name
-        )
+        left = column.only(keep)
+        made = Series.of(left.step, left.value, kind=column.kind, resolution=column.resolution, name=column.name)
         (others if column.role is None else series)[column.role or column.name] = made
         if pieces := _pieces(column, keep, stands_here):
             superseded[column.role or column.name] = pieces
-    lowest = min((float(column.step.min()) for column in columns if column.role in LOSSES), default=0.0)
-    seen = tuple(sorted(step for step in resumed if step > max(lowest, 0.0)))
-    facts = Facts.stated("the log goes back there", resumed_at=seen or None).over(facts)
+    facts = _with_resumes(facts, columns, resumed)
     starts = _starts(columns, stands)
     reading = replace(
         reading,
@@ -100,6 +97,18 @@ def assemble(
     return Run(
         source=source, format=format, facts=facts, reading=reading, others=others, superseded=superseded, **known
     )
+
+
+def _with_resumes(facts: Facts, columns: Sequence[Column], went_back_to: set[float]) -> Facts:
+    """The facts with the steps at which the log goes back, beside those of which it says that a checkpoint is read."""
+    lowest = min((float(column.step.min()) for column in columns if column.role in LOSSES), default=0.0)
+    seen = {step for step in went_back_to if step > max(lowest, 0.0)}
+    if not seen:
+        return facts
+    told = set(facts.resumed_at or ())
+    source = facts.sources.get("resumed_at", "") if seen <= told else "the log goes back there"
+    both = tuple(sorted(seen | told))
+    return replace(facts, resumed_at=both, sources={**facts.sources, "resumed_at": source})
 
 
 def _with_step(column: Column) -> Column:
@@ -171,7 +180,7 @@ def _seams(columns: Sequence[Column], stands: Sequence[Standing]) -> list[tuple[
 
 
 def _overtaken(column: Column, seams: Sequence[tuple[int, float]], stands: Standing) -> NDArray[np.bool_]:
-    """What stands before a seam from its step on, and does not stand behind it once more (a rate comes out the same)."""
+    """What stands before a seam from its step on, unless it stands behind it once more: a rate comes out the same."""
     old = np.zeros(column.step.size, dtype=np.bool_)
     if column.place is not None:
         places = column.place if stands.last is None else column.place[stands.last]

@@ -43,7 +43,8 @@ def with_roles(
         notes += told
     taken = set(named.values())
     columns += [quantity for quantity in quantities if quantity.name not in taken]
-    return columns, _facts(roles, by_name), tuple(notes)
+    facts, uneven = _facts(roles, by_name)
+    return columns, facts, (*notes, *uneven)
 
 
 def _named(
@@ -110,7 +111,7 @@ def _in_our_unit(role: str, column: Column) -> tuple[Column, list[str]]:
     return column, []
 
 
-def _facts(roles: Roles, by_name: Mapping[str, Column]) -> Facts:
+def _facts(roles: Roles, by_name: Mapping[str, Column]) -> tuple[Facts, tuple[str, ...]]:
     """What constant columns and the count of tokens tell of the run."""
     facts = Facts()
     for fact, spellings in CONSTANTS.items():
@@ -122,14 +123,15 @@ def _facts(roles: Roles, by_name: Mapping[str, Column]) -> Facts:
                 constant = round(float(value[0])) if fact == "planned_steps" else float(value[0])
                 facts = facts.over(Facts.stated(f"column {name}", **{fact: constant}))
     if roles.tokens is None or facts.tokens_per_step is not None:
-        return facts
+        return facts, ()
     tokens = by_name[roles.tokens]
     more = np.diff(tokens.step)
     rates = np.diff(tokens.value)[more > 0] / more[more > 0]
     rate = float(np.median(rates)) if rates.size else 0.0
     if 0 < rate < 1e300 and np.mean(np.abs(rates - rate) <= EVEN * rate) >= MOSTLY:
-        return facts.over(Facts.stated(f"growth of column {roles.tokens}", tokens_per_step=rate))
-    return facts
+        return facts.over(Facts.stated(f"growth of column {roles.tokens}", tokens_per_step=rate)), ()
+    uneven = f"column {roles.tokens} does not grow evenly: the tokens per step are not taken from it"
+    return facts, (uneven,) if rates.size else ()
 
 
 # ---------------------------------------------------------------- trainers that say what they log
