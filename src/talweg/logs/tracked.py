@@ -10,9 +10,19 @@ from talweg.logs.assemble import Column
 from talweg.logs.roles import CONSTANTS, SECONDS, Roles, guess, is_loss, is_running_mean, plain
 from talweg.run import COLUMN_NAMES, Facts, LossKind
 
+MOST_COLUMNS = 10_000  # are kept; of a run with more, those with the most points. Our choice
 RESTARTS = 2  # falls of a count that are taken as restarts; with more of them it counts each row. Our choice
 EVEN, MOSTLY = 0.01, 0.9  # tokens per step: so close to the middle one, at so many of the steps
 HUGGING_FACE = ("logging_steps", "logging_nan_inf_filter")  # settings that its Trainer alone logs
+
+
+def most_told(num_points: Mapping[str, int]) -> tuple[list[str], list[str]]:
+    """The names of the columns that are kept, by how many points each has; and what a person should know."""
+    if len(num_points) <= MOST_COLUMNS:
+        return list(num_points), []
+    kept = set(sorted(num_points, key=lambda name: -num_points[name])[:MOST_COLUMNS])
+    told = f"it has {len(num_points):,} columns; the {MOST_COLUMNS:,} with the most points were read"
+    return [name for name in num_points if name in kept], [told]
 
 
 def with_roles(

@@ -19,7 +19,7 @@ from talweg.errors import InputError
 from talweg.logs.assemble import Column, assemble
 from talweg.logs.given import Asked, Head, Log
 from talweg.logs.roles import STEP, guess, is_loss, plain
-from talweg.logs.tracked import no_loss, of_its_trainer, with_roles
+from talweg.logs.tracked import most_told, no_loss, of_its_trainer, with_roles
 from talweg.readers.wandb.history import History
 from talweg.readers.wandb.records import MAGIC
 from talweg.run import Reading, Run
@@ -154,19 +154,21 @@ def _quantities(starts: Sequence[History], asked: Asked) -> tuple[list[Column], 
             pieces.setdefault(name, []).append((row + bounds[-1], value))
         own += start.steps
         bounds.append(bounds[-1] + start.rows)
+    names, notes = most_told({name: sum(row.size for row, _ in those) for name, those in pieces.items()})
     held = {
-        name: (np.concatenate([row for row, _ in those]), np.concatenate([value for _, value in those]))
-        for name, those in pieces.items()
+        name: (np.concatenate([row for row, _ in pieces[name]]), np.concatenate([value for _, value in pieces[name]]))
+        for name in names
     }
     own_step = np.concatenate(own) if own else np.empty(0)
     if OWN_STEP in held:
         row, value = held[OWN_STEP]
         own_step[row] = value
     chosen = _step_column(held, asked)
-    notes = ["the steps are W&B's own (_step), which count the calls of log() unless the program gave a step"]
-    if chosen is not None:
+    if chosen is None:
+        notes.append("the steps are W&B's own (_step), which count the calls of log() unless the program gave a step")
+    else:
         own_step = _filled(held[chosen], bounds)
-        notes = [f"the steps are those of column {chosen}"]
+        notes.append(f"the steps are those of column {chosen}")
     columns = []
     for name, (row, value) in held.items():
         if name != chosen:
