@@ -155,3 +155,10 @@ def test_several_runs_and_values_that_are_not_finite(tmp_path: Path) -> None:
     (tmp_path / "R-1_part_0.parquet").write_bytes(b"PAR1 and nothing more")
     with pytest.raises(InputError, match="cannot be read as parquet"):
         read(tmp_path, which="R-1")
+
+
+def test_parts_without_times_come_in_their_order(tmp_path: Path) -> None:
+    for part, steps, loss in ((2, range(5), 5.0), (10, range(3, 6), 4.0)):
+        rows = [{**series("R-1", "train/loss", step, loss), "timestamp": None} for step in steps]
+        neptune(tmp_path / f"R-1_part_{part}.parquet", rows)
+    assert points(read(tmp_path).train_loss) == {0: 5.0, 1: 5.0, 2: 5.0, 3: 4.0, 4: 4.0, 5: 4.0}
