@@ -160,7 +160,8 @@ def _spread(column: Column) -> Series | None:
     order = np.argsort(column.step, kind="stable")
     step, value = column.step[order], column.value[order]
     first = np.flatnonzero(np.append(True, step[1:] != step[:-1]))
-    spread = np.maximum.reduceat(value, first) - np.minimum.reduceat(value, first)
+    with np.errstate(invalid="ignore", over="ignore"):  # inf of all of them: no difference that is known
+        spread = np.maximum.reduceat(value, first) - np.minimum.reduceat(value, first)
     if not np.any(spread > 0):
         return None
     return Series.of(step[first], spread, resolution=column.resolution, name=f"{column.name} of the processes")
