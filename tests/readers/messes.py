@@ -87,7 +87,8 @@ def sample(name: str, root: Callable[[str], Path]) -> Sample:
 # ---------------------------------------------------------------- a second run, with other losses
 
 LOSS = re.compile(
-    r"""((?:(?:\b|(?<=[0-9]m))loss(?:\ train)?|\blm[ _]loss(?:\ value)?|_loss|/loss|\btrl|\btel|\bbpb)['"]?[:=]?\s*['"]?)"""
+    r"((?:(?:\b|(?<=[0-9]m))loss(?:\ train)?|\blm[ _]loss(?:\ value)?|_loss|/loss|\btrl|\btel|\bbpb)"
+    r"['\"]?[:=]?\s*['\"]?)"
     r"([0-9]+\.[0-9]+)(?![0-9])",
     re.VERBOSE,
 )

@@ -199,9 +199,7 @@ def _overtaken(column: Column, seams: Sequence[_Seam], stands: Standing) -> NDAr
     steps = np.array([seam.step for seam in seams])
     last, first = np.array([seam.last for seam in seams]), np.array([seam.first for seam in seams])
     places = column.place if stands.last is None else column.place[stands.last]
-    return (column.step >= _lowest_after(last, steps, places)) | (
-        column.step > _lowest_after(first - 1, steps, places)
-    )
+    return (column.step >= _lowest_after(last, steps, places)) | (column.step > _lowest_after(first - 1, steps, places))
 
 
 def _lowest_after(
