@@ -11,7 +11,6 @@ from talweg import readers
 from talweg.errors import InputError
 from talweg.logs.given import Head
 from talweg.readers import formats, read
-from tests.conftest import shared
 from tests.readers.test_nanogpt import LOG, written
 from tests.readers.test_table import CSV
 
@@ -24,20 +23,6 @@ def test_the_content_decides_and_not_the_suffix(tmp_path: Path) -> None:
 def test_losses_that_begin_late_are_found(tmp_path: Path) -> None:
     noise = "Collecting something from an index\n" * 5_000
     assert read(written(tmp_path, noise + LOG)).format == "nanogpt"
-
-
-@pytest.mark.parametrize(
-    ("name", "program"),
-    [
-        ("data/formats/llmc/main.log", "llm.c"),
-        ("data/formats/nanochat/base_train.log", "nanochat"),
-        ("data/formats/litgpt/stdout.txt", "litgpt"),
-        ("data/formats/modded_nanogpt/style_2026.log", "modded-nanogpt"),
-    ],
-)
-def test_formats_that_are_not_read_yet_are_named(name: str, program: str) -> None:
-    with pytest.raises(InputError, match=f"looks like .*{program}.*not read yet"):
-        read(shared(name))
 
 
 def test_a_reader_of_another_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

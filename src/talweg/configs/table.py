@@ -1,6 +1,7 @@
 """A flat or nested list of settings: JSON, or lines of `key: value` or `key = value`, in many trainers' spellings."""
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -102,7 +103,7 @@ def sniff(path: Path, head: str) -> float:
 
 def read(path: Path) -> Facts:
     """What the file states in spellings that are known. Raises InputError when there is none."""
-    facts = facts_of(dict(_pairs(read_text(path).text)), Path(path).name)
+    facts = _facts(dict(_pairs(read_text(path).text)), Path(path).name)
     if not facts.sources:
         raise InputError(
             f"{path} states no setting in a spelling that is known (n_layer, learning_rate, max_steps, ...)"
@@ -110,9 +111,31 @@ def read(path: Path) -> Facts:
     return facts
 
 
-def facts_of(settings: Mapping[str, Any], source: str) -> Facts:
-    """What settings from anywhere state in spellings that are known."""
-    values = dict(_flat(settings))
+def facts_of(values: Mapping[str, object], source: str) -> Facts:
+    """What settings that a tracker keeps, nested or flat, state in spellings that are known; perhaps nothing.
+
+    Of settings of one name the outermost counts; where several stand equally deep and differ, none does.
+    """
+    found: dict[str, list[Any]] = {}
+    depths: dict[str, int] = {}
+    level = {str(name): value for name, value in values.items()}
+    while level:
+        below: dict[str, object] = {}
+        for path, value in level.items():
+            if isinstance(value, Mapping) and "value" in value:
+                value = value["value"]
+            if isinstance(value, Mapping):
+                below |= {f"{path}/{name}": item for name, item in value.items()}
+                continue
+            name, depth = _name(path), len(re.split(r"[./]", path))
+            if depth <= depths.setdefault(name, depth):
+                found[name] = [*(found.get(name, ()) if depth == depths[name] else ()), value]
+                depths[name] = depth
+        level = below
+    return _facts({name: given[0] for name, given in found.items() if given.count(given[0]) == len(given)}, source)
+
+
+def _facts(values: Mapping[str, Any], source: str) -> Facts:
     stated: dict[str, object] = {}
     for fact, names in SPELLINGS.items():
         name = next((name for name in names if _as_fact(fact, values.get(name)) is not None), None)
@@ -194,8 +217,10 @@ def _as_fact(fact: str, value: object) -> object:
             else None
         )
     value = _literal(value) if isinstance(value, str) else value
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         return None  # a trainer's -1 means "not set"
+    if isinstance(value, int) and value.bit_length() > 63:
+        return None
     return round(value) if fact in WHOLE else float(value)
 
 
@@ -246,4 +271,6 @@ def _batch(values: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, ob
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
+        return None
+    return float(value)

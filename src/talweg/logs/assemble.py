@@ -62,7 +62,7 @@ def assemble(
     place in the log, of that step or a later one, is overtaken in every column, and kept as `superseded`.
     """
     facts, reading = facts or Facts(), reading or Reading()
-    columns, spread, num_ranks = _of_one_rank([_with_step(column) for column in columns if column.step.size])
+    columns, spread, num_ranks = _of_one_rank([kept for column in columns if (kept := _with_step(column)).step.size])
     notes: list[str] = []
     if num_ranks > 1:
         notes.append(f"{num_ranks} processes print their losses; those of the first were taken")
@@ -75,20 +75,17 @@ def assemble(
     superseded: dict[str, tuple[Series, ...]] = {}
     resumed: set[float] = set()
     for column, stands_here in zip(columns, stands, strict=True):
-        keep = stands_here.keep & ~_overtaken(column, seams)
+        keep = stands_here.keep & ~_overtaken(column, seams, stands_here)
         late = int(stands_here.keep.sum() - keep.sum())
         if column.role in LOSSES:
             notes.extend(replace(stands_here, num_superseded=stands_here.num_superseded + late).notes(column.label))
             resumed |= set(stands_here.went_back_to)
-        made = Series.of(
-            column.step[keep], column.value[keep], kind=column.kind, resolution=column.resolution, name=column.name
-        )
+        left = column.only(keep)
+        made = Series.of(left.step, left.value, kind=column.kind, resolution=column.resolution, name=column.name)
         (others if column.role is None else series)[column.role or column.name] = made
         if pieces := _pieces(column, keep, stands_here):
             superseded[column.role or column.name] = pieces
-    lowest = min((float(column.step.min()) for column in columns if column.role in LOSSES), default=0.0)
-    seen = tuple(sorted(step for step in resumed if step > max(lowest, 0.0)))
-    facts = Facts.stated("the log goes back there", resumed_at=seen or None).over(facts)
+    facts = _with_resumes(facts, columns, resumed)
     starts = _starts(columns, stands)
     reading = replace(
         reading,
@@ -100,6 +97,18 @@ def assemble(
     return Run(
         source=source, format=format, facts=facts, reading=reading, others=others, superseded=superseded, **known
     )
+
+
+def _with_resumes(facts: Facts, columns: Sequence[Column], went_back_to: set[float]) -> Facts:
+    """The facts with the steps at which the log goes back, beside those of which it says that a checkpoint is read."""
+    lowest = min((float(column.step.min()) for column in columns if column.role in LOSSES), default=0.0)
+    seen = {step for step in went_back_to if step > max(lowest, 0.0)}
+    if not seen:
+        return facts
+    told = set(facts.resumed_at or ())
+    source = facts.sources.get("resumed_at", "") if seen <= told else "the log goes back there"
+    both = tuple(sorted(seen | told))
+    return replace(facts, resumed_at=both, sources={**facts.sources, "resumed_at": source})
 
 
 def _with_step(column: Column) -> Column:
@@ -151,7 +160,8 @@ def _spread(column: Column) -> Series | None:
     order = np.argsort(column.step, kind="stable")
     step, value = column.step[order], column.value[order]
     first = np.flatnonzero(np.append(True, step[1:] != step[:-1]))
-    spread = np.maximum.reduceat(value, first) - np.minimum.reduceat(value, first)
+    with np.errstate(invalid="ignore", over="ignore"):  # inf of all of them: no difference that is known
+        spread = np.maximum.reduceat(value, first) - np.minimum.reduceat(value, first)
     if not np.any(spread > 0):
         return None
     return Series.of(step[first], spread, resolution=column.resolution, name=f"{column.name} of the processes")
@@ -160,22 +170,47 @@ def _spread(column: Column) -> Series | None:
 # ---------------------------------------------------------------- resumes
 
 
-def _seams(columns: Sequence[Column], stands: Sequence[Standing]) -> list[tuple[int, float]]:
-    """Where in the log a loss went back, and to which step: what stands before that place from that step on is old."""
-    seams: list[tuple[int, float]] = []
+@dataclass(frozen=True)
+class _Seam:
+    """A loss went back: from the line `last` of the old part to the line `first` of the new one, which has `step`."""
+
+    last: int
+    first: int
+    step: float
+
+
+def _seams(columns: Sequence[Column], stands: Sequence[Standing]) -> list[_Seam]:
+    seams: list[_Seam] = []
     for column, here in zip(columns, stands, strict=True):
         few = len(here.went_back_at) <= max(3.0, MOST_SEAMS * column.step.size)
         if column.role in LOSSES and column.place is not None and few:
-            seams += [(int(column.place[at - 1]) + 1, float(column.step[at])) for at in here.went_back_at]
+            place = column.place
+            seams += [_Seam(int(place[at - 1]), int(place[at]), float(column.step[at])) for at in here.went_back_at]
     return seams
 
 
-def _overtaken(column: Column, seams: Sequence[tuple[int, float]]) -> NDArray[np.bool_]:
-    old = np.zeros(column.step.size, dtype=np.bool_)
-    if column.place is not None:
-        for place, step in seams:
-            old |= (column.place < place) & (column.step >= step)
-    return old
+def _overtaken(column: Column, seams: Sequence[_Seam], stands: Standing) -> NDArray[np.bool_]:
+    """What stands before a seam, from its step on. Between its lines an evaluation of that very step is a new one.
+
+    What stands behind it once more counts there: a learning rate comes out the same.
+    """
+    if column.place is None or not seams:
+        return np.zeros(column.step.size, dtype=np.bool_)
+    steps = np.array([seam.step for seam in seams])
+    last, first = np.array([seam.last for seam in seams]), np.array([seam.first for seam in seams])
+    places = column.place if stands.last is None else column.place[stands.last]
+    return (column.step >= _lowest_after(last, steps, places)) | (column.step > _lowest_after(first - 1, steps, places))
+
+
+def _lowest_after(
+    line: NDArray[np.int64],  # (S,)
+    step: NDArray[np.float64],  # (S,)
+    place: NDArray[np.int64],  # (T,)
+) -> NDArray[np.float64]:
+    """(T,) the lowest step of those whose line is a place or comes after it; inf where there is none."""
+    order = np.argsort(line, kind="stable")
+    lowest = np.append(np.minimum.accumulate(step[order][::-1])[::-1], np.inf)
+    return lowest[np.searchsorted(line[order], place)]
 
 
 def _pieces(column: Column, keep: NDArray[np.bool_], stands: Standing) -> tuple[Series, ...]:
@@ -206,4 +241,15 @@ def _starts(columns: Sequence[Column], stands: Sequence[Standing]) -> tuple[int,
         return ()
     lowest = column.step.min()
     over = [at for at in here.went_back_at if column.step[at] <= lowest]
-    return (0, *(int(column.place[at - 1]) + 1 for at in over)) if over else ()
+    return (0, *(_end_before(column, at, [other for _, other, _ in found]) for at in over)) if over else ()
+
+
+def _end_before(column: Column, at: int, columns: Sequence[Column]) -> int:
+    """The line behind the last one of the run that ended before a point: its last evaluation may follow its losses."""
+    assert column.place is not None
+    end, begin = int(column.place[at - 1]), int(column.place[at])
+    for other in columns:
+        assert other.place is not None
+        late = other.place[(other.place > end) & (other.place < begin) & (other.step > column.step[at])]
+        end = max(end, int(late.max()) if late.size else end)
+    return end + 1
