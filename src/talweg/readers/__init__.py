@@ -102,7 +102,8 @@ def _read(reader: ModuleType, log: Log, asked: Asked) -> Run:
     """The run; of several in one text the one that is asked for, the last one otherwise."""
     found: Run = reader.read(log, asked)
     starts = found.reading.run_starts
-    if asked.run is None or not starts:
+    numbered = found.reading.runs == tuple(map(str, range(1, len(starts) + 1)))  # else the reader knows them by name
+    if asked.run is None or not starts or not numbered:
         return found
     if not asked.run.isdigit() or not 1 <= int(asked.run) <= len(starts):
         raise InputError(f"{log.source} holds {len(starts)} runs, which are numbered from 1; there is no {asked.run}")

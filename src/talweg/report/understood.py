@@ -1,5 +1,8 @@
 """What was understood of a log, on a screen: its columns, its facts with their sources, and what was left over."""
 
+import time
+from collections.abc import Callable
+
 import numpy as np
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -56,7 +59,8 @@ def _columns(run: Run, width: int, everything: bool) -> RenderableType:
     for name in COLUMN_NAMES:
         if series := getattr(run, name):
             said = (name, series.name, KINDS[series.kind])
-            table.add_row(*map(Text, said[: len(left)]), *_figures(series))
+            clock = _clock if name == "wall_time" else None
+            table.add_row(*map(Text, said[: len(left)]), *_figures(series, clock))
     others = list(run.others.items())
     shown = others if everything or len(others) <= MOST_OTHERS else others[:MOST_OTHERS]
     for name, series in shown:
@@ -66,14 +70,19 @@ def _columns(run: Run, width: int, everything: bool) -> RenderableType:
     return Padding(table, (0, 0, 0, INDENT))
 
 
-def _figures(series: Series) -> tuple[str, ...]:
-    finite = series.finite.value
-    lowest, highest = (number(finite.min()), number(finite.max())) if finite.size else ("", "")
+def _figures(series: Series, written: Callable[[float], str] | None = None) -> tuple[str, ...]:
+    finite, write = series.finite.value, written or number
+    lowest, highest = (write(finite.min()), write(finite.max())) if finite.size else ("", "")
     points = f"{len(series):,}"
     if series.num_not_finite:
         points += f" ({series.num_not_finite:,} not finite)"
     steps = f"{series.step[0]:,.0f}-{series.step[-1]:,.0f}" if len(series) > 1 else f"{series.step[0]:,.0f}"
-    return points, steps, number(series.value[0]), number(series.value[-1]), lowest, highest
+    return points, steps, write(series.value[0]), write(series.value[-1]), lowest, highest
+
+
+def _clock(seconds: float) -> str:
+    """A time on the wall, in UTC."""
+    return time.strftime("%m-%d %H:%M", time.gmtime(seconds)) if 0 <= seconds < 1e11 else number(seconds)
 
 
 def number(value: float) -> str:
