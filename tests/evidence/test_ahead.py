@@ -1,5 +1,6 @@
 """The forecast under the run's own plan and under another one."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +29,7 @@ def test_intervals_of_more_certainty_lie_around_those_of_less() -> None:
     assert found is not None
     assert found.val is not None
     bounds = [found.val.interval(level) for level in (0.95, 0.8, 0.5)]
-    for (wide_low, wide_high), (low, high) in zip(bounds, bounds[1:], strict=False):
+    for (wide_low, wide_high), (low, high) in itertools.pairwise(bounds):
         assert (wide_low < low).all()
         assert (wide_high > high).all()
     low, high = found.val.interval()
@@ -63,14 +64,14 @@ def test_repeated_text_costs_validation_and_not_train() -> None:
     np.testing.assert_allclose(many.train.mean, one.train.mean, atol=1e-9)
 
 
-def test_a_lower_end_of_the_rate_is_better_and_a_constant_rate_worse() -> None:
+def test_a_higher_end_of_the_rate_and_a_constant_rate_are_worse() -> None:
     run = healthy(schedule=Schedule("cosine", 6e-4, 6e-5, 250, 10_000))
-    lower = forecast(run, schedule__min_lr=0)
+    higher = forecast(run, schedule__min_lr=3e-4)
     constant = forecast(run, schedule__kind="constant")
-    assert lower.change is not None
+    assert higher.change is not None
     assert constant.change is not None
-    assert lower.change.high < 0 < constant.change.low
-    assert lower.name == "schedule.min_lr = 0"
+    assert 0 < higher.change.low < constant.change.low
+    assert higher.name == "schedule.min_lr = 0.0003"
 
 
 def test_the_change_is_the_difference_of_the_two_curves() -> None:

@@ -11,6 +11,8 @@ scales with the run: a drop of the rate gives half of its gain within T/67 steps
 more slowly. With these constants one g describes cosine, linear, abrupt and stepped decays of one model alike; an
 exponential memory (Tissue et al. 2024, arXiv 2408.11029) does not (notes/forecast.md). g (nats) is what a decay to zero
 gives in all; D = 1 once it is complete and digested.
+
+Known limit: none of those runs ends below a tenth of its peak. What the last tenth gives is carried on from above.
 """
 
 from dataclasses import dataclass

@@ -64,7 +64,8 @@ RESUMED = re.compile(r"^Resuming optimization from step ([0-9]+)")
 CHATTER = re.compile(
     r"^(?:\s*[█░ ]+$|[{}!]+$|Autodetected|WARNING: |✓ |GPU: |Model config:|Parameter counts:|Estimated FLOPs|Scaling |"
     r"Total (?:number of training tokens|training)|Tokens : |Auto-computed|Peak memory|Minimum validation|Overriding: |"
-    r"Saved (?:model|optimizer|metadata)|.*nanochat\.(?:common|checkpoint_manager)\b| *\"(?:window_pattern|n_kv_head)\")"
+    r"Saved (?:model|optimizer|metadata)|"
+    r".*nanochat\.(?:common|checkpoint_manager)\b| *\"(?:window_pattern|n_kv_head)\")"
 )
 SHAPE = {
     "sequence_len": "context",

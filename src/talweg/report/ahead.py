@@ -140,7 +140,7 @@ def _table(found: Forecast, page: Page) -> list[Text]:
     for share in np.arange(1, MILESTONES + 1) / MILESTONES:
         place = int(np.argmin(np.abs(steps - (steps[0] + share * (steps[-1] - steps[0])))))
         cells = ""
-        for level in LEVELS:
+        for level in levels:
             low, high = ahead.interval(level)
             cells += f"{f'{nats(float(low[place]))} – {nats(float(high[place]))}':>18}"
         lines.append(Text(" " * INDENT + f"{whole(float(steps[place])):>{LABEL}}{cells}"))
