@@ -11,7 +11,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from talweg.configs import kind_of, nanogpt, read_facts
+from talweg.configs import beside, kind_of, nanogpt, read_facts
 from talweg.configs.nanogpt import KEYS, Setting, Settings
 from talweg.errors import InputError
 from talweg.logs.assemble import Column, assemble
@@ -68,6 +68,7 @@ CHATTER = re.compile(
     r"compiling the model|loading weights from|forcing vocab_size|overriding (?:dropout|vocab|block)|wandb: |"
     r"WARNING: using slow attention|No meta\.pkl)"
 )
+SAVES = "saving checkpoint to "
 
 
 def sniff(head: Head) -> float:
@@ -91,10 +92,11 @@ def read(log: Log, asked: Asked) -> Run:
     if "mfu" in points:
         points["mfu"] = _known(points["mfu"])
     settings.close(points)
-    facts, notes = _facts(settings, asked.config)
     columns = [Column.of(name, points[key], role, kind) for role, key, name, kind in COLUMNS if key in points]
+    last = max(float(points[key].step.max()) for key in ("loss", "train") if key in points)
+    facts, notes, used = _facts(settings, asked, last)
     told = lines.reading()
-    reading = replace(told, notes=(*told.notes, *notes))
+    reading = replace(told, notes=(*told.notes, *notes), configurations=tuple(map(str, used)))
     run = assemble(columns, source=log.source, format=NAME, facts=facts, reading=reading)
     if resumed := settings.resumed(points.get("loss")):
         both = tuple(sorted({*resumed, *(run.facts.resumed_at or ())}))
@@ -149,6 +151,7 @@ class _Settings:
     resumes: list[int] = field(default_factory=list)  # lines that tell of a checkpoint taken up
     echo: list[str] | None = None  # lines of the configuration file being echoed
     echo_name: str = ""
+    out_dir: str = ""  # where it saves its checkpoints
     num_starts: int = 0  # how often a configuration was echoed anew after losses
     losses_before: int = 0  # lines with a loss above those settings
 
@@ -180,6 +183,8 @@ class _Settings:
             self.trainable[tensors[1]] = _number(tensors[2])
         elif CHATTER.match(line):
             self._close_echo()
+            if line.startswith(SAVES):
+                self.out_dir = line.removeprefix(SAVES).strip()
         elif self.echo is not None:
             self.echo.append(line)
         else:
@@ -226,10 +231,11 @@ def _number(text: str) -> float:
 # ---------------------------------------------------------------- the run
 
 
-def _facts(log: _Settings, config: Path | None) -> tuple[Facts, tuple[str, ...]]:
-    """The configuration echoed in the log under that of `config`, over train.py's defaults.
+def _facts(log: _Settings, asked: Asked, last_step: float) -> tuple[Facts, tuple[str, ...], tuple[Path, ...]]:
+    """The configuration given, over that echoed in the log, over that beside it, over train.py's defaults.
 
-    Without any configuration nothing is assumed: what the log prints itself is all that is known.
+    Without any configuration nothing is assumed: what the log prints itself is all that is known. Returns the facts,
+    notes, and the files beside the log that were used.
     """
     trainable = sum(log.trainable.values()) if len(log.trainable) == 2 else None
     printed = Facts.stated("printed in the log", **log.printed, trainable_parameters=trainable)
@@ -238,19 +244,52 @@ def _facts(log: _Settings, config: Path | None) -> tuple[Facts, tuple[str, ...]]
         notes = (f"the log holds {log.num_starts + 1} starts; the configuration of the last one was taken",)
     given: Settings = {}
     others = Facts()
-    if config is not None:
-        if kind_of(config) is nanogpt:
-            given = nanogpt.settings(config)
-            notes += _left_aside(config, given)
+    if asked.config is not None:
+        if kind_of(asked.config) is nanogpt:
+            given = nanogpt.settings(asked.config)
+            notes += _left_aside(asked.config, given)
         else:
-            others = read_facts(config)
+            others = read_facts(asked.config)
             given = nanogpt.settings_of(others)
     stated = nanogpt.over(given, log.values)
+    found = _beside(log, asked, printed.over(nanogpt.facts(stated)), last_step)
+    notes += found.notes
+    layers = [_settings(path) for path in found.files]
+    # train.py says what holds where nothing else is said, if anything is known to have been said, or nothing
+    if not stated and not log.printed and all(beside.role(path) == "defaults" for path in found.files):
+        layers, found = [], beside.Chosen(notes=found.notes)
+    stated = nanogpt.over(stated, *layers)
     if not stated:
-        return nanogpt.facts({}, printed), notes
+        return nanogpt.facts({}, printed), notes, ()
     facts = nanogpt.facts(nanogpt.over(stated, nanogpt.defaults(stated)), printed)
     facts = replace(facts, conflicts={**facts.conflicts, **nanogpt.conflicts(given, log.values)})
-    return others.over(facts), notes
+    more = {name: getattr(found.facts, name) for name in found.facts.sources if getattr(facts, name) is None}
+    facts = facts.over(Facts(**more, sources={name: found.facts.sources[name] for name in more}))
+    return others.over(facts), notes, found.files
+
+
+def _beside(log: _Settings, asked: Asked, known: Facts, last_step: float) -> beside.Chosen:
+    """The files beside the log that are its configuration. A log that echoes one states all that differs from train.py.
+
+    The folder that the log saves to tells configurations apart.
+    """
+
+    def objection(path: Path) -> str | None:
+        saves = _settings(path).get("out_dir")
+        if saves is None or not log.out_dir or beside.role(path) != "config":
+            return None
+        differs = Path(str(saves.value)).name != Path(log.out_dir).name
+        return f"it saves to {saves.value}, the log to {log.out_dir}" if differs else None
+
+    roles = ("defaults",) if log.values else beside.ROLES
+    return beside.choose(asked.beside, known, last_step=last_step, roles=roles, objection=objection)
+
+
+def _settings(path: Path) -> dict[str, Setting]:
+    """A configuration beside the log as settings of train.py."""
+    if kind_of(path) is nanogpt:
+        return {key: setting for key, setting in nanogpt.settings(path).items() if key in {*KEYS, "out_dir"}}
+    return nanogpt.settings_of(read_facts(path))
 
 
 def _left_aside(config: Path, given: Settings) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""From the text of a configuration to nested settings: JSON, TOML, YAML, a printed Namespace, or lines of `key = value`.
+"""From the text of a configuration to nested settings: JSON, TOML, YAML, a printed Namespace, lines of `key = value`.
 
     nested("train:\\n  lr: 1e-3\\n")      {"train": {"lr": 0.001}}
     Settings.of(that).get("lr")         0.001
@@ -55,6 +55,14 @@ def nested(text: str) -> Document:
 def head_of(text: str, size: int) -> str:
     """A head that was cut off at `size` characters, without its last, unfinished line."""
     return text if len(text) < size else text[: text.rfind("\n") + 1]
+
+
+def section(document: Document, *names: str) -> Document:
+    """The settings that stand under these names; {} where there are none."""
+    for name in names:
+        part = document.get(name)
+        document = part if isinstance(part, Mapping) else {}
+    return document
 
 
 def _braces(text: str) -> Document | None:
