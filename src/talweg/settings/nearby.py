@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 MOST_ENTRIES = 2_000  # of a folder: in a larger one nothing is looked for
+MOST_OUTPUTS = 4  # folders of checkpoints beside a log that are looked into
 MOST_CANDIDATES = 16  # files that are opened in one folder
 LARGEST_TEXT = 1 << 20  # bytes: configurations are short
 LARGEST_STORED = 50 << 20  # bytes, of a file that is no zip archive
@@ -68,7 +69,8 @@ def _within(folder: Path) -> Iterator[Path]:
     names = [entry.name for entry in _entries(folder) if entry.is_dir()]
     if newest := _newest(names):
         yield folder / newest
-    for name in sorted(filter(OUTPUTS.match, names))[:4]:
+    outputs = [name for name in names if OUTPUTS.match(name) and not SAVED.match(name)]
+    for name in sorted(outputs)[:MOST_OUTPUTS]:
         yield folder / name
         if newest := _newest([entry.name for entry in _entries(folder / name)]):
             yield folder / name / newest

@@ -134,15 +134,19 @@ def _precision(settings: Settings, stating: Stating) -> None:
 def _batch(settings: Settings, stating: Stating, known: Facts) -> None:
     """A batch of which nobody says whether it is one device's or all of them's is known where there is one device."""
     micro, steps, ranks = settings.number(*PER_DEVICE), settings.number(*STEPS), _ranks(settings, stating, known)
-    unsaid = settings.number(*UNSAID)
-    if micro is None and unsaid and (ranks is None or ranks[1] == 1):
-        micro, ranks, steps = unsaid, ranks or ("device", 1.0), steps or ("micro-batch", 1.0)
+    unsaid, whole = settings.number(*UNSAID), settings.number(*WHOLE_BATCH)
     context: Named | None = None
     if length := stating.get("context"):
         context = (next(name for name in SPELLINGS["context"] if settings.get(name) is not None), float(length))
     elif known.context:
         context = ("context", float(known.context))
-    batch(stating, micro=micro, steps=steps, ranks=ranks, context=context, whole=settings.number(*WHOLE_BATCH))
+    alone = micro is None and unsaid is not None and (ranks is None or ranks[1] == 1)
+    if alone and steps and not ranks:
+        ranks = ("device", 1.0)
+    batch(stating, micro=unsaid if alone else micro, steps=steps, ranks=ranks, context=context, whole=whole)
+    if alone and unsaid and context and not steps:
+        told = f"{unsaid[0]} {unsaid[1]:g} x {context[0]} {context[1]:g}, if nothing is accumulated"
+        stating.derive("tokens_per_step", unsaid[1] * context[1], told if ranks else f"{told} and one device trains")
 
 
 def _ranks(settings: Settings, stating: Stating, known: Facts) -> Named | None:
