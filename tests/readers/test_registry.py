@@ -29,7 +29,6 @@ def test_losses_that_begin_late_are_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "program"),
     [
-        ("data/curves/hf_trainer/yali__trainer_state.json", "Hugging Face"),
         ("data/curves/bigscience/experiments__gpt2-meg__meg_gpt2_base_n4_dp1_tp4_pp4-1809579.log", "Megatron"),
         ("data/curves/datablations/blowup-1-1793404.log", "Megatron"),
         ("data/formats/torchtitan/eight_ranks.log", "torchtitan"),
@@ -39,7 +38,6 @@ def test_losses_that_begin_late_are_found(tmp_path: Path) -> None:
         ("data/formats/litgpt/stdout.txt", "litgpt"),
         ("data/formats/modded_nanogpt/style_2026.log", "modded-nanogpt"),
         ("data/formats/gpt_neox/train.log", "Megatron"),
-        ("data/formats/axolotl/debug.log", "Hugging Face"),
     ],
 )
 def test_formats_that_are_not_read_yet_are_named(name: str, program: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from talweg.errors import InputError
 from talweg.run import Facts
-from talweg.settings.documents import Settings, head_of, nested
+from talweg.settings.documents import Document, Settings, head_of, nested
 from talweg.settings.spellings import KNOWN, facts
 from talweg.textfile import HEAD, read_text
 
@@ -30,3 +30,8 @@ def read(path: Path, known: Facts | None = None) -> Facts:
             f"{path} states no setting in a spelling that is known (n_layer, learning_rate, max_steps, ...)"
         )
     return found
+
+
+def facts_of(settings: Document, source: str) -> Facts:
+    """What nested settings state that are no file of their own."""
+    return facts(Settings.of(settings), source, Facts())

@@ -12,11 +12,6 @@ EXPORT = "export its metrics as CSV or JSONL (step, train_loss, val_loss, lr) an
 # what it is, by what its lines look like; the first that fits is named
 SIGNATURES: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
-        "the trainer_state.json of a Hugging Face Trainer",
-        re.compile(r"\"log_history\"\s*:|\"best_model_checkpoint\"\s*:"),
-    ),
-    ("the printed records of a Hugging Face Trainer", re.compile(r"^\s*\{'(?:eval_)?loss': ", re.MULTILINE)),
-    (
         "the output of Megatron-LM (or of a trainer built on it)",
         re.compile(r"^.*\biteration\s+\d+\s*/\s*\d+\s*\|.*\b(?:elapsed time|consumed samples|lm.loss)", re.MULTILINE),
     ),
