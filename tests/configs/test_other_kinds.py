@@ -108,7 +108,7 @@ def test_json_in_the_spelling_of_hugging_face(tmp_path: Path) -> None:
     }
     facts = read_facts(written(tmp_path, json.dumps(config), "args.json"))
     assert facts.context is None  # max_position_embeddings is what the model could take
-    config["max_seq_length"] = 2048
+    config["block_size"] = 2048
     facts = read_facts(written(tmp_path, json.dumps(config), "args.json"))
     assert (facts.layers, facts.heads, facts.width, facts.vocabulary_size, facts.context) == (8, 8, 512, 32_000, 2048)
     assert (facts.peak_learning_rate, facts.schedule, facts.planned_steps, facts.warmup_steps) == (
@@ -117,7 +117,7 @@ def test_json_in_the_spelling_of_hugging_face(tmp_path: Path) -> None:
         5000,
         500,
     )
-    assert (facts.beta2, facts.grad_clip, facts.precision, facts.optimizer) == (0.95, 1.0, "bf16", "adamw_torch")
+    assert (facts.beta2, facts.grad_clip, facts.precision, facts.optimizer) == (0.95, 1.0, "bf16", "adamw")
     assert facts.tokens_per_step is None  # nobody says how many devices there were
     config["world_size"] = 2
     facts = read_facts(written(tmp_path, json.dumps(config), "args.json"))
