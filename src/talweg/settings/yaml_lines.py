@@ -130,7 +130,9 @@ class _Lines:
         if rest[0] in "%@`" or rest.startswith("? "):
             raise ValueError(f"line {self.at}: a value cannot begin with {rest[0]}")
         text = re.split(r"\s#", rest, maxsplit=1)[0].rstrip()
-        if self.peek() is not None and self.indent > indent:  # its text goes on
+        if (more := self.peek()) is not None and self.indent > indent:  # its text goes on
+            if _key(more) is not None:
+                raise ValueError(f"line {self.at + 1} stands under a value")
             return self.skip(indent, False)
         return scalar(text)
 
