@@ -11,7 +11,12 @@ from typing import Any
 
 from talweg.settings.documents import literal
 
-STARTS = re.compile(r"(?:^|[\s;&|/(])(?:python[0-9.]*|torchrun|accelerate|deepspeed|litgpt|fairseq-train|axolotl)\s")
+PROGRAMS = r"(?:python[0-9.]*|torchrun|accelerate|deepspeed|litgpt|fairseq-train|axolotl)\s"
+STARTS = re.compile(rf"(?:^|[\s;&|/(]){PROGRAMS}")
+PROMPTED = re.compile(
+    rf"(?:\S*[$#>%+]\s+|(?:command|cmd)\s*:\s*)?(?:\w+=\S+\s+)*(?:srun\s+(?:-\S+\s+)*|nohup\s+)?(?:\S*/)?{PROGRAMS}",
+    re.IGNORECASE,
+)
 PYTHON = re.compile(r"(?:.*/)?python[0-9.]*$")
 VARIABLE = re.compile(
     r"^\s*(?:export\s+|local\s+|readonly\s+)?([A-Za-z_]\w*)=(\"[^\"]*\"|'[^']*'|[^\s;&|`]*)\s*(?:#.*)?$"
@@ -50,9 +55,7 @@ def commands(text: str, prompts: bool = False) -> list[Command]:
             continue
         if not STARTS.search(line[:LONGEST]):
             continue
-        if prompts and not re.match(
-            r"(?:[^\s]*[$#>+%]\s+|\++\s+|Command:\s+|cmd:?\s+)?(?:\w+=\S+\s+)*[\w./-]+\s", line
-        ):
+        if prompts and not PROMPTED.match(line):
             continue
         if (command := _command(_filled(line[:LONGEST], variables))) is not None:
             found.append(command)
