@@ -130,7 +130,9 @@ def choose(
         stated = _read(path, known) if role(path) in roles else None
         if stated is None or not stated.sources:
             continue
-        if why := objection(path) or contradiction(stated, known, last_step, peak):
+        # what a trainer takes by default may well differ from what a run was told
+        differs = None if role(path) == "defaults" else contradiction(stated, known, last_step, peak)
+        if why := objection(path) or differs:
             notes.append(f"{path.name} beside the log is not of this run and was left out: {why}")
         else:
             facts[path] = stated

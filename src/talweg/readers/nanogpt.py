@@ -58,6 +58,7 @@ COLUMNS: tuple[tuple[str, str, str, LossKind], ...] = (
 
 ECHO = re.compile(r"^Overriding config with (.+):\s*$")
 OVERRIDE = re.compile(r"^Overriding: ([A-Za-z_]\w*) = (.*)$")
+COMMAND = re.compile(r"^(?:\S*[$#>%+]\s+)?(?:\w+=\S+\s+)*(?:python[0-9.]*|torchrun)\s.*\btrain\w*\.py\b(.*)$")
 TOKENS = re.compile(r"^tokens per iteration will be: ([0-9,]+)\s*$")
 PARAMETERS = re.compile(r"^number of parameters: ([0-9.,]+)M\s*$")
 VOCABULARY = re.compile(r"^(?:found vocab_size = |defaulting to vocab_size of GPT-2 to )([0-9]+)")
@@ -151,6 +152,7 @@ class _Settings:
     resumes: list[int] = field(default_factory=list)  # lines that tell of a checkpoint taken up
     echo: list[str] | None = None  # lines of the configuration file being echoed
     echo_name: str = ""
+    echoes: bool = False  # it tells what differs from train.py, so that nothing else does
     out_dir: str = ""  # where it saves its checkpoints
     num_starts: int = 0  # how often a configuration was echoed anew after losses
     losses_before: int = 0  # lines with a loss above those settings
@@ -161,10 +163,15 @@ class _Settings:
             self._close_echo()
         if header := ECHO.match(line):
             self._begin(num_losses)
-            self.echo, self.echo_name = [], Path(header[1]).name
+            self.echo, self.echo_name, self.echoes = [], Path(header[1]).name, True
         elif override := OVERRIDE.match(line):
             self._begin(num_losses)
+            self.echoes = True
             self._set(override[1], nanogpt.literal(override[2]), "the command line echoed in the log")
+        elif command := COMMAND.match(line):
+            self._begin(num_losses)
+            for key, text in nanogpt.ARGUMENT.findall(command[1]):
+                self._set(key, nanogpt.literal(text), "the command line in the log")
         elif sizes := TOKENS.match(line):
             self._begin(num_losses)
             self.printed["tokens_per_step"] = _number(sizes[1])
@@ -281,7 +288,7 @@ def _beside(log: _Settings, asked: Asked, known: Facts, last_step: float) -> bes
         differs = Path(str(saves.value)).name != Path(log.out_dir).name
         return f"it saves to {saves.value}, the log to {log.out_dir}" if differs else None
 
-    roles = ("defaults",) if log.values else beside.ROLES
+    roles = ("defaults",) if log.echoes else beside.ROLES
     return beside.choose(asked.beside, known, last_step=last_step, roles=roles, objection=objection)
 
 
