@@ -33,6 +33,7 @@ OWN_ARGUMENTS = frozenset(
         *("adam_beta1", "optim", "gradient_accumulation_steps", "logging_nan_inf_filter", "warmup_ratio"),
     )
 )
+SHAPE = {"num_hidden_layers", "hidden_size", "n_layer", "n_embd"}  # settings of both in one are somebody's own table
 SCHEDULES = {
     "linear": "linear",
     "cosine": "cosine",
@@ -68,9 +69,9 @@ def sniff(path: Path, head: str) -> float:
         names = set(re.findall(r"\"([a-z_0-9]+)\"\s*:", head))
         if "model_type" in names and names & {"transformers_version", "architectures"}:
             return 0.95
-        return 0.95 if len(names & OWN_ARGUMENTS) >= 3 else 0.0
+        return 0.95 if len(names & OWN_ARGUMENTS) >= 3 and not names & SHAPE else 0.0
     names = {match[1] for line in start.split("\n") if len(line) < 1000 and (match := PRINTED.match(line))}
-    return 0.9 if len(names & OWN_ARGUMENTS) >= 3 else 0.0
+    return 0.9 if len(names & OWN_ARGUMENTS) >= 3 and not names & SHAPE else 0.0
 
 
 def read(path: Path, known: Facts | None = None) -> Facts:

@@ -7,6 +7,7 @@ an argparse.Namespace, hyper_parameters), and its model by the shapes of its ten
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ MODELS = ("model", "state_dict", "model_state_dict", "module", "model_state", "p
 STEPS = ("iter_num", "iteration", "global_step", "step", "steps")
 DEEPEST = 6  # levels of dicts in which settings or tensors are looked for
 MOST_ENTRIES = 400_000  # that are looked at
+MOST_SETTINGS, MOST_PARTS = 2_000, 64  # of a configuration, and of a list or dict in it
 ARGUMENTS = "TrainingArguments", "TrainingConfig", "SFTConfig", "Seq2SeqTrainingArguments"
 
 
@@ -131,23 +133,23 @@ def _kind(value: Any) -> str:
 
 
 def _settings(entries: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
-    return {name.lstrip("_") if name in ("_n_gpu",) else name: _plain(value, depth) for name, value in entries.items()}
+    return {name: _plain(value, depth) for name, value in islice(entries.items(), MOST_SETTINGS)}
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
     """The value that a stand-in stands for: of an enumeration its text, of torch.bfloat16 its name; else None."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if depth >= DEEPEST:
-        return None
     if isinstance(value, Name):
         return value.name
-    if isinstance(value, list | tuple):
-        return [_plain(part, depth + 1) for part in value[:64]] if depth < 2 else None
     if isinstance(value, Made) and isinstance(value.args, tuple) and len(value.args) == 1 and value.state is None:
-        return _plain(value.args[0], depth + 1)
-    entries = _entries(value)
-    return _settings(dict(list(entries.items())[:256]), depth + 3) if entries and depth < 3 else None
+        return _plain(value.args[0], depth + 1) if depth < 2 else None
+    if depth:  # a dict within a dict is none of settings, and stands perhaps in many places
+        return None
+    if isinstance(value, list | tuple):
+        return [_plain(part, 1) for part in value[:MOST_PARTS]]
+    entries = dict(islice(_entries(value).items(), MOST_PARTS))
+    return _settings(entries, 1) if entries else None
 
 
 def _is_plain(value: object) -> bool:

@@ -96,11 +96,11 @@ class _Machine:
     def integer(self, layout: str) -> int:
         return int(struct.unpack(layout, self.take(struct.calcsize(layout)))[0])
 
-    def line(self) -> str:
+    def line(self, encoding: str = "utf-8") -> str:
         end = self.raw.find(b"\n", self.at)
         if end < 0:
             raise _BrokenError
-        text = self.raw[self.at : end].decode("utf-8", errors="replace")
+        text = self.raw[self.at : end].decode(encoding)
         self.at = end + 1
         return text
 
@@ -236,7 +236,7 @@ _BY_BYTE: dict[bytes, Callable[[_Machine], object]] = {
     b"S": lambda m: m.push(_quoted(m.line())),
     b"T": lambda m: m.push(_latin(m.take(m.integer("<i")))),
     b"U": lambda m: m.push(_latin(m.take(m.integer("<B")))),
-    b"V": lambda m: m.push(m.line()),
+    b"V": lambda m: m.push(m.line("raw-unicode-escape")),
     b"X": lambda m: m.push(_decoded(m.take(m.integer("<I")))),
     b"\x8c": lambda m: m.push(_decoded(m.take(m.integer("<B")))),
     b"\x8d": lambda m: m.push(_decoded(m.take(m.integer("<Q")))),

@@ -237,12 +237,11 @@ def _stated(printed: Printed, summary: Mapping[str, float], text: bool) -> dict[
     """What the log says of steps and epochs beside its rows."""
     stated: dict[str, float] = {}
     start = printed.start
-    if "Total optimization steps" in start:
-        stated["steps"] = start["Total optimization steps"]
-    if (per_epoch := start.get("Num update steps per epoch")) is not None:
-        stated["steps_per_epoch"] = per_epoch
-    elif start.get("Num examples") and start.get("Total train batch size"):
-        stated["steps_per_epoch"] = start["Num examples"] / start["Total train batch size"]
+    for name in ("steps", "steps_per_epoch"):
+        if name in start:
+            stated[name] = start[name]
+    if "steps_per_epoch" not in start and start.get("examples") and start.get("batch"):
+        stated["steps_per_epoch"] = start["examples"] / start["batch"]
     runtime, rate = summary.get("train_runtime"), summary.get("train_steps_per_second")
     if runtime and rate:
         off_runtime, off_rate = (_last_digit(runtime), _last_digit(rate)) if text else (1e-4, 1e-3)
@@ -262,19 +261,18 @@ def _last_digit(value: float) -> float:
 
 
 def _at_the_start(printed: Printed) -> Facts:
-    """What "Running training" lists."""
+    """The batch and the length, as they are listed before the first row."""
     start = printed.start
-    batch, whole = start.get("Instantaneous batch size per device"), start.get("Total train batch size")
-    each = start.get("Gradient Accumulation steps")
+    batch, whole, each = start.get("micro_batch"), start.get("batch"), start.get("accumulation")
     updates = round(whole / batch) if batch and whole and whole % batch == 0 else None
     ranks = round(updates / each) if updates and each and updates % each == 0 else None
     return Facts.stated(
-        "Running training, in the log",
-        planned_steps=_whole(start.get("Total optimization steps")),
+        "what is listed at the start, in the log",
+        planned_steps=_whole(start.get("steps")),
         micro_batch=_whole(batch),
         accumulation=updates,
         ranks=ranks,
-        trainable_parameters=start.get("Number of trainable parameters"),
+        trainable_parameters=start.get("trainable"),
     )
 
 

@@ -25,17 +25,30 @@ VALUE = re.compile(
 )
 OTHER = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|[A-Za-z_][\w.]*|\[[^\[\]{}]*\]")
 END = re.compile(r"(?:, [a-z]+='?[\w:]+'?)*\)?(?P<end>[,}])")  # tensor(3.2, device='cuda:0')
-BAR = re.compile(r"[0-9]{1,3}%\|[^|]*\|\s*(?P<bar>[0-9]+)/(?P<total>[0-9]+) \[")
+BAR = re.compile(r"[0-9]{1,3}%(?:\|[^|]*\|)?\s*(?P<bar>[0-9]+)/(?P<total>[0-9]+) \[")
 MARKS = ("learning_rate", "grad_norm", "epoch", "eval_runtime", "train_runtime")
 
 SETTING = re.compile(r"^\s*[\"']?([a-z][a-z_0-9]*)[\"']?\s*[=:]\s*(.+?),?\s*$")
-START = re.compile(
-    r"(Num examples|Num Epochs|Num update steps per epoch|Instantaneous batch size per device|Total train batch size"
-    r"|Gradient Accumulation steps|Total optimization steps|Number of trainable parameters)[^=]*= ([0-9,]+)\s*$"
-)
+# what "Running training" lists, and how unsloth spells it
+STARTS = {
+    "num examples": "examples",
+    "num update steps per epoch": "steps_per_epoch",
+    "instantaneous batch size per device": "micro_batch",
+    "batch size per device": "micro_batch",
+    "total train batch size": "batch",
+    "total batch size": "batch",
+    "gradient accumulation steps": "accumulation",
+    "total optimization steps": "steps",
+    "total steps": "steps",
+    "number of trainable parameters": "trainable",
+    "trainable parameters": "trainable",
+}
+START = re.compile(rf"\b({'|'.join(STARTS)})(?: \([^)]*\))? = ([0-9][0-9,]*)(?=\s*(?:$|\|| of ))", re.IGNORECASE)
+OPENS = re.compile(r"\b\w*(?:Arguments|Config)\(\s*$")
 RUNNING = "***** Running"
 CHATTER = re.compile(
-    r"^\s*$|\*\*\*\*\*|Saving model checkpoint|Configuration saved in|Model weights saved|tokenizer config file saved"
+    r"^\s*$|\*\*\*\*\*|Unsloth|Num Epochs = |Saving model checkpoint|Configuration saved in|Model weights saved"
+    r"|tokenizer config file saved"
     r"|Special tokens file saved|Deleting older checkpoint|Batch size = |Loading checkpoint shards|Training completed"
     r"|^\s*(?:epoch|train_|eval_|total_flos|perplexity)\S*\s+=|%\|.*(?:it/s|s/it|examples/s)"
     r"|The following columns|Could not locate"
@@ -56,12 +69,13 @@ class Printed:
 
     texts: set[str] = field(default_factory=set)  # names whose values stand there as text
     settings: dict[str, str] = field(default_factory=dict)  # as a TrainingArguments or a configuration is printed
-    start: dict[str, float] = field(default_factory=dict)  # what "Running training" lists
+    start: dict[str, float] = field(default_factory=dict)  # by the names of STARTS
     running: str = ""
+    inside: bool = False  # of arguments that are printed, one a line
 
     def parse(self, line: str) -> Fields | None:
         """Where the numbers of a row stand, each under ":" and its name, and those of a progress bar."""
-        if len(line) > LONGEST or not ("'" in line or "%|" in line):
+        if len(line) > LONGEST or not ("'" in line or "%" in line):
             return None
         found: dict[str, Span] = {}
         bar = BAR.search(line)
@@ -87,18 +101,25 @@ class Printed:
 
     def take(self, line: str, number: int, above: int) -> bool:
         """A line that is neither: settings, or nothing to us."""
-        if (listed := START.search(line)) is not None:
+        listed = START.findall(line) if len(line) < 1000 else []
+        if listed:
             if self.running != "evaluation":
-                self.start[listed[1]] = float(listed[2].replace(",", ""))
+                self.start |= {STARTS[name.lower()]: float(count.replace(",", "")) for name, count in listed}
             return True
         if RUNNING in line:
             self.running = "training" if "training" in line else "evaluation"
+            return True
+        if OPENS.search(line[-80:]):
+            self.inside = True
+            return True
+        if self.inside and line.strip() == ")":
+            self.inside = False
             return True
         setting = SETTING.match(line) if len(line) < 1000 else None
         if setting is not None and setting[1] in SETTINGS:
             self.settings[setting[1]] = setting[2].strip("\"'")
             return True
-        return CHATTER.search(line[:LONGEST]) is not None
+        return (self.inside and setting is not None) or CHATTER.search(line[:LONGEST]) is not None
 
 
 def _entries(line: str, at: int) -> dict[str, tuple[Span | None, bool]] | None:

@@ -8,13 +8,14 @@ bars the epoch tells, as soon as it is known how many steps an epoch has: rows s
 is a whole number, so that a rough number of steps (the runtime times the steps per second of the summary) fixes it.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 REGULAR = 0.9  # share of rows that must agree with what is derived of all. Our choice
+MOST_TOTALS = 8  # kinds of bars that are tried
 NEAR_WHOLE = 0.05  # beyond what the digits leave open, for epochs that do not divide evenly. Our choice
 
 
@@ -48,42 +49,80 @@ def steps_of(lines: Lines, stated: Mapping[str, float]) -> Steps:
     stated: what the log says beside its rows, as far as it does: logging_steps, steps (of the run), steps_per_epoch,
     last_epoch, and steps_low and steps_high, between which the steps of the run lie.
     """
-    total = _training_total(lines, stated.get("steps"))
-    known = dict(stated) if total is None else {**stated, "steps": total}
-    planned = round(known["steps"]) if "steps" in known else None
     if np.isfinite(lines.numbered[lines.main]).all():
-        return Steps(_of_others(lines, lines.numbered[lines.main]), "the rows", planned)
-    if total is not None and (found := _by_bars(lines, total)) is not None:
-        return Steps(_of_others(lines, found), "the progress bar", planned)
+        return Steps(_of_others(lines, lines.numbered[lines.main]), "the rows", _whole(stated.get("steps")))
+    parts = [(part, _totals(part, stated.get("steps"))) for part in _parts(lines)]
+    by_bars = [_first(_by_bars(part, total) for total in totals) for part, totals in parts]
+    if all(found is not None for found in by_bars):
+        total = by_bars[-1][1] if by_bars[-1] is not None else None
+        steps = np.concatenate([found[0] for found in by_bars if found is not None])
+        return Steps(_of_others(lines, steps), "the progress bar", _whole(total))
+    totals = parts[-1][1]
+    known = {**stated, "steps": totals[0]} if totals else dict(stated)
     if (by_epoch := _by_epoch(lines, known)) is not None:
-        return Steps(_of_others(lines, by_epoch[0]), by_epoch[1], planned)
+        return Steps(_of_others(lines, by_epoch[0]), by_epoch[1], _whole(known.get("steps")))
     return Steps(_of_others(lines, _counted(lines)), "", None, "logged row")
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)
 
 
 # ---------------------------------------------------------------- bars
 
 
-def _training_total(lines: Lines, stated: float | None) -> float | None:
-    """n of the bars that count steps of training: those that stand beside rows; a dataset's and evaluation's do not."""
-    if not lines.bar.size:
-        return None
-    place = np.searchsorted(lines.bar, lines.row[lines.main], side="right") - 1
-    near = np.concatenate([lines.total[place[place >= 0]], lines.total[np.minimum(place + 1, lines.bar.size - 1)]])
-    values, times = np.unique(near, return_counts=True)
-    if stated is not None and stated in values:
-        return stated
-    return float(values[np.argmax(times)])
+def _parts(lines: Lines) -> list[Lines]:
+    """The rows with a training loss and the bars of each start of the run: its epochs go back there."""
+    main = replace(
+        lines,
+        row=lines.row[lines.main],
+        epoch=lines.epoch[lines.main],
+        digits=lines.digits[lines.main],
+        numbered=lines.numbered[lines.main],
+        main=np.ones(int(lines.main.sum()), dtype=np.bool_),
+    )
+    cuts = np.flatnonzero(np.diff(main.epoch) < 0) + 1
+    if not cuts.size:
+        return [main]
+    parts = []
+    for rows in np.split(np.arange(main.row.size), cuts):
+        low = main.row[rows[0] - 1] if rows[0] else -1
+        high = main.row[rows[-1] + 1] if rows[-1] + 1 < main.row.size else np.iinfo(np.int64).max
+        near = (lines.bar > low) & (lines.bar < high)
+        rest = {name: getattr(main, name)[rows] for name in ("row", "epoch", "digits", "numbered", "main")}
+        bars = {name: getattr(lines, name)[near] for name in ("bar", "count", "total")}
+        parts.append(Lines(**rest, **bars))
+    return parts
 
 
-def _by_bars(lines: Lines, total: float) -> NDArray[np.float64] | None:
+def _first(found: Iterable[tuple[NDArray[np.float64], float] | None]) -> tuple[NDArray[np.float64], float] | None:
+    return next((one for one in found if one is not None), None)
+
+
+def _totals(lines: Lines, stated: float | None) -> list[float]:
+    """n of the bars that may count the steps of training, the likeliest first.
+
+    That bar is there from the first step to the last; those of an evaluation, of which each is shorter, and those of a
+    dataset before it, stand in a part of the log.
+    """
+    found, place = np.unique(lines.total, return_inverse=True)
+    if stated is not None and stated in found:
+        return [stated]
+    first = np.full(found.size, np.iinfo(np.int64).max)
+    last = np.zeros(found.size, dtype=np.int64)
+    np.minimum.at(first, place, lines.bar)
+    np.maximum.at(last, place, lines.bar)
+    return [float(found[at]) for at in np.argsort(first - last, kind="stable")[:MOST_TOTALS]]
+
+
+def _by_bars(lines: Lines, total: float) -> tuple[NDArray[np.float64], float] | None:
     """The count before each row or that behind it, whichever goes up as steps do; None where neither does.
 
     A bar is drawn at most ten times a second, so that the one before a row may lag; one that is drawn anew behind it is
     exact. Neither is near its row where the stream of the rows was buffered.
     """
     keep = lines.total == total
-    bar, count = lines.bar[keep], lines.count[keep]
-    row = lines.row[lines.main]
+    bar, count, row = lines.bar[keep], lines.count[keep], lines.row
     place = np.searchsorted(bar, row, side="right") - 1
     if (place < 0).all():
         return None
@@ -94,17 +133,16 @@ def _by_bars(lines: Lines, total: float) -> NDArray[np.float64] | None:
     ]
     if not agreeing:
         return None
-    return max(agreeing, key=lambda found: found[:2])[2]
+    return max(agreeing, key=lambda found: found[:2])[2], total
 
 
 def _goes_up(lines: Lines, step: NDArray[np.float64]) -> float:
     """0 where these are no steps of the rows; otherwise more the more evenly they lie, and on multiples."""
-    epoch, digits = lines.epoch[lines.main], lines.digits[lines.main]
+    epoch, digits = lines.epoch, lines.digits
     if not np.isfinite(step).all() or not (step > 0).all():
         return 0.0
     apart = np.diff(step)
-    onward = ~(np.diff(epoch) < 0)  # not where training was taken up again
-    if not np.all(apart[onward] > 0):
+    if not np.all(apart > 0):
         return 0.0
     told = np.isfinite(epoch) & (epoch > 0)
     if told.any():
