@@ -35,6 +35,8 @@ ROOMS: dict[str, set[str]] = {
     "selfcheck": {"readers", "diagnosis"},
     "train": {"run", "corpus", "model", "laws", "selfcheck"},
     "report": {"run", "finding", "curve", "laws", "evidence", "diagnosis"},
+    "conversion": {"run"},
+    "follow": {"run", "logs", "readers"},
     "progress": set(),
     "options": set(),
     "cli": {"*"},

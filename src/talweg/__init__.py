@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from talweg.corpus.prepare import prepare as prepare
     from talweg.diagnosis import diagnose as diagnose
     from talweg.evidence import forecast as forecast
+    from talweg.follow import follow as follow
     from talweg.readers import read as read
 
 __version__ = "0.1.0"
@@ -20,6 +21,7 @@ _HOME = {
     "read": "talweg.readers",
     "diagnose": "talweg.diagnosis",
     "forecast": "talweg.evidence",
+    "follow": "talweg.follow",
     "prepare": "talweg.corpus.prepare",
 }
 

@@ -8,12 +8,13 @@ import contextlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from talweg import __version__
 from talweg.cli.data import export, prepare
+from talweg.cli.log import asked_of, read
 from talweg.cli.model import evaluate
 from talweg.errors import InputError
 from talweg.options import REPEATED, nearest, parse, split_overrides
@@ -164,7 +165,10 @@ def diagnose(
     tokenizer: str | None = None,
     format: Literal["text", "json", "markdown", "html"] = "text",
     fail_on: Literal["present", "never"] = "present",
+    log_format: str | None = None,
+    which: str | None = None,
     loss_column: str | None = None,
+    column: Annotated[tuple[str, ...], REPEATED] = (),
 ) -> int:
     """Say why the loss has stopped falling, and what that costs.
 
@@ -178,9 +182,12 @@ def diagnose(
         tokenizer: of such token files: gpt2, or a tokenizer.json or .tiktoken file
         format: of the answer
         fail_on: never makes exit code 1 into 0
+        log_format: the name of the log's format, where the guess is wrong (docs/formats.md)
+        which: of several runs in one place, this one: its name, or its number from 1
         loss_column: the column of the training loss, where its name does not say so
+        column: another column, as val_loss=NAME; may be given several times
     """
-    diagnosis = _diagnosis(run, config=config, data=data, tokenizer=tokenizer, loss_column=loss_column)
+    diagnosis = _diagnosis(run, asked_of(config, data, tokenizer, log_format, which, loss_column, column))
     if format == "text":
         _show(diagnosis)
     else:
@@ -220,7 +227,10 @@ def report(
     config: Path | None = None,
     data: Path | None = None,
     tokenizer: str | None = None,
+    log_format: str | None = None,
+    which: str | None = None,
     loss_column: str | None = None,
+    column: Annotated[tuple[str, ...], REPEATED] = (),
 ) -> int:
     """Write the diagnosis as one file that needs no network.
 
@@ -230,12 +240,15 @@ def report(
         config: the trainer's configuration, where the log does not hold it
         data: the data folder that the run was trained on, or its token files (nanoGPT's train.bin, llm.c's, .npy)
         tokenizer: of such token files: gpt2, or a tokenizer.json or .tiktoken file
+        log_format: the name of the log's format, where the guess is wrong (docs/formats.md)
+        which: of several runs in one place, this one: its name, or its number from 1
         loss_column: the column of the training loss, where its name does not say so
+        column: another column, as val_loss=NAME; may be given several times
     """
     target = out or (Path(run) if Path(run).is_dir() else Path()) / "report.html"
     if target.suffix not in REPORT_FORMATS:
         raise InputError(f"{target}: a report ends in {', '.join(REPORT_FORMATS)}")
-    diagnosis = _diagnosis(run, config=config, data=data, tokenizer=tokenizer, loss_column=loss_column)
+    diagnosis = _diagnosis(run, asked_of(config, data, tokenizer, log_format, which, loss_column, column))
     print(_write_report(diagnosis, target))
     return 0
 
@@ -249,22 +262,16 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "diagnose": diagnose,
     "explain": explain,
     "report": report,
+    "read": read,
 }
 REPORT_FORMATS = {".html": "html", ".md": "markdown", ".json": "json"}
 
 
-def _diagnosis(
-    run: str,
-    *,
-    config: Path | None = None,
-    data: Path | None = None,
-    tokenizer: str | None = None,
-    loss_column: str | None = None,
-) -> "Diagnosis":
+def _diagnosis(run: str, asked: Mapping[str, Any] = {}) -> "Diagnosis":
     from talweg.diagnosis import diagnose
     from talweg.readers import read
 
-    return diagnose(read(run, config=config, data=data, tokenizer=tokenizer, loss_column=loss_column))
+    return diagnose(read(run, **asked))
 
 
 def _show(diagnosis: "Diagnosis") -> None:

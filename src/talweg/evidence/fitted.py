@@ -11,17 +11,12 @@ from talweg.estimate import Estimate
 from talweg.evidence.levels import Judged, eval_noise, judged
 from talweg.evidence.plan import horizon, rate_at
 from talweg.evidence.repeated import repetition_ahead
-from talweg.laws import annealing
+from talweg.laws import annealing, gain
 from talweg.laws import forecast as law
 from talweg.run import Run
 from talweg.schedule import Schedule
 
 Array = NDArray[np.float64]
-
-# The prior of the decay's gain was taken from runs of 25 M to 3 B parameters and 3,600 steps or more. Runs below that
-# are given this wider one (sd of the logarithm); our choice.
-SMALL_GAIN_PRIOR = (0.149, 0.5)
-SMALL_PARAMETERS, SHORT_STEPS = 2e7, 3000
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +26,7 @@ class RunFit:
     judged: Judged
     law: law.Fit
     path: annealing.Path  # of the run's own learning rate, to the end of its plan
-    memory: float  # steps
+    complete: float  # the step at which the decay of its rate is complete
     end: float  # the step at which the plan ends
     schedule_known: bool  # False: no learning rate is known, and the path is that of a constant one
 
@@ -99,10 +94,11 @@ def fit(run: Run) -> RunFit | None:
     rate = rate_at(run, steps)
     known = rate is not None and float(rate.max()) > 0
     rates = rate if known and rate is not None else np.ones_like(steps)
-    memory = annealing.memory(steps, rates)
-    path = annealing.path(steps, rates, memory)
-    found = law.fit(j.loss.step, j.loss.value, path, noise_sd=scatter(run, j), gain_prior=_gain_prior(run, end))
-    return None if found is None else RunFit(j, found, path, memory, end, known)
+    complete = annealing.complete(steps, rates)
+    path = annealing.path(steps, rates, complete)
+    prior = _gain_prior(run, rate if known else None)
+    found = law.fit(j.loss.step, j.loss.value, path, noise_sd=scatter(run, j), gain_prior=prior)
+    return None if found is None else RunFit(j, found, path, complete, end, known)
 
 
 def scatter(run: Run, j: Judged) -> float:
@@ -125,7 +121,7 @@ def forecast(run: Run, schedule: Schedule | None = None, steps: float | None = N
     end = steps or (float(schedule.end_step) if schedule is not None else horizon(run))
     if end is None or end <= found.law.last_step:
         return None
-    path = found.path if schedule is None and steps is None else _path(run, end, schedule, found.memory)
+    path = found.path if schedule is None and steps is None else _path(run, end, schedule, found.complete)
     ahead = np.linspace(found.law.last_step, end, 60)
     mean, sd = found.law.on(path, ahead)
     repeated, repeated_sd = repetition_ahead(run, ahead)
@@ -154,11 +150,11 @@ def why_no_forecast(run: Run) -> str:
     return "" if forecast(run) is not None else "needs eight values of the loss after the warm-up"
 
 
-def _path(run: Run, end: float, schedule: Schedule | None, memory: float) -> annealing.Path:
+def _path(run: Run, end: float, schedule: Schedule | None, complete: float) -> annealing.Path:
     steps = annealing.grid(end)
     rate = rate_at(run, steps, schedule)
     assert rate is not None, "a fit with a known schedule has a rate"
-    return annealing.path(steps, rate, memory)
+    return annealing.path(steps, rate, complete)
 
 
 def counterfactual(run: Run, schedule: Schedule, steps: float) -> Estimate | None:
@@ -169,12 +165,12 @@ def counterfactual(run: Run, schedule: Schedule, steps: float) -> Estimate | Non
         return None
     grid = annealing.grid(steps)
     rate = schedule.at(grid)
-    other = annealing.path(grid, rate, annealing.memory(grid, rate))
+    other = annealing.path(grid, rate, annealing.complete(grid, rate))
     mean, sd = found.law.difference(other, steps, found.path, found.end)
     return Estimate.normal(mean, sd)
 
 
-def _gain_prior(run: Run, end: float) -> tuple[float, float]:
-    n = run.facts.parameters
-    small = (n is not None and n < SMALL_PARAMETERS) or end < SHORT_STEPS
-    return SMALL_GAIN_PRIOR if small else law.GAIN_PRIOR
+def _gain_prior(run: Run, rate: Array | None) -> tuple[float, float]:
+    f = run.facts
+    peak = f.peak_learning_rate if rate is None else float(rate.max())
+    return gain.prior(f.parameters, peak, f.tokens_per_step, f.optimizer)

@@ -252,7 +252,8 @@ class Lines:
             else:
                 self._take(rest + b"\n")
         elif kind is not None:
-            whole = kind.seen > 0 and _tail_decimals(line) == kind.tail_decimals
+            # an integer at the end of a line may lack digits that nothing shows
+            whole = kind.seen > 0 and _tail_decimals(line) == kind.tail_decimals != 0
             self._take(rest + b"\n") if whole else self._leave_out(line)
         elif self.complete is not None and self.complete(line):
             self._take(rest + b"\n")

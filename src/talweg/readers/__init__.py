@@ -44,7 +44,7 @@ def read(
     loss_column: str | None = None,
     columns: Mapping[str, str] | None = None,
     format: str | None = None,
-    run: str | None = None,
+    which: str | None = None,
 ) -> Run:
     """The run that a log tells of.
 
@@ -56,7 +56,7 @@ def read(
     loss_column: the name of the training loss in a table, where the guess would be another.
     columns: the names of other columns, by the column of `Run` that they are, such as {"val_loss": "dev/nll"}.
     format: the name of a reader, where the guess would be another.
-    run: which one, where several are in one place: its name, or its number from 1.
+    which: of several runs in one place, this one: its name, or its number from 1.
     Raises InputError when something cannot be read, and always when no loss was understood.
     """
     named = {**(columns or {}), **({} if loss_column is None else {"train_loss": loss_column})}
@@ -67,7 +67,7 @@ def read(
     given = None if config is None else Path(config)
     searched = log.path is not None and not getattr(reader, "STATES_ALL", False)
     near = beside.near(log.path, given) if searched and log.path is not None else beside.Near()
-    found = _read(reader, log, Asked(given, near.files, named, run))
+    found = _read(reader, log, Asked(given, near.files, named, which))
     if found.last_step is None and not found.val_bits_per_byte:
         raise InputError(f"{log.source}: no loss was found in it ({found.format}); nothing can be said about this run")
     if not getattr(reader, "TAKES_CONFIG", False):

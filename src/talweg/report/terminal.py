@@ -8,7 +8,7 @@ import shlex
 from dataclasses import dataclass
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from talweg.diagnosis import Diagnosis
@@ -109,6 +109,12 @@ class Page:
             console.print(line, soft_wrap=True, highlight=False, markup=False)
         text = console.file.getvalue()  # type: ignore[attr-defined]
         return "\n".join(line.rstrip() for line in text.split("\n")).rstrip("\n")
+
+    def drawn(self, what: RenderableType, color: bool) -> str:
+        """Whatever Rich can draw, as text."""
+        console = self._console(color)
+        console.print(what, highlight=False, markup=False)
+        return "\n".join(line.rstrip() for line in console.file.getvalue().split("\n")).rstrip("\n")  # type: ignore[attr-defined]
 
     def _console(self, color: bool = False) -> Console:
         return Console(
