@@ -117,7 +117,7 @@ def test_json_in_the_spelling_of_hugging_face(tmp_path: Path) -> None:
         5000,
         500,
     )
-    assert (facts.beta2, facts.grad_clip, facts.precision, facts.optimizer) == (0.95, 1.0, "bf16", "adamw")
+    assert (facts.beta2, facts.grad_clip, facts.precision, facts.optimizer) == (0.95, 1.0, "bf16", "adamw_torch")
     assert facts.tokens_per_step is None  # nobody says how many devices there were
     config["world_size"] = 2
     facts = read_facts(written(tmp_path, json.dumps(config), "args.json"))

@@ -217,6 +217,12 @@ def test_beside_the_logs_of_several_runs_only_a_file_of_the_same_name_is_used(tm
     assert names(tmp_path / "run2.csv") == []
 
 
+def test_a_collection_of_logs_does_not_lend_what_bears_the_name_of_one() -> None:
+    folder = shared("data/curves/hf_trainer")
+    assert names(folder / "jaong_cpt__trainer_state.json") == ["jaong_cpt__config.json"]
+    assert names(folder / "yali__trainer_state.json") == []
+
+
 def test_a_log_of_evaluations_beside_the_log_is_no_other_run(tmp_path: Path) -> None:
     put(tmp_path, train_dot_csv=TABLE, val_dot_csv=TABLE, config_dot_yaml=YAML)
     assert names(tmp_path / "train.csv") == ["config.yaml"]

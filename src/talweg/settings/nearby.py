@@ -31,6 +31,8 @@ PART = re.compile(  # a folder that holds a part of a run: its configuration may
     r"|wandb|out|output|checkpoints?)$|(?P<one>version_[0-9]+|(?:offline-)?run-[0-9_]+-\w+)$|(?:checkpoint|step)[-_][0-9]+$"
 )
 OTHER_LOGS = (".log", ".txt", ".out", ".csv", ".jsonl")
+STATE = "trainer_state"  # Hugging Face's log, a JSON among others
+ENDS = re.compile(r"[._-]*(?:trainer_state|metrics|history|log|train|training|stdout|output)$")
 NO_LOGS = re.compile(
     r"(?:std)?err|eval|val|test|sample|gener|build|install|data|prepare|token|readme|requirements|licen|notes|input|vocab"
     r"|merges|hparams|params|config|args|command",
@@ -153,14 +155,16 @@ def own_of(log: Path, found: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def _stem(name: str) -> str:
-    return name.split(".")[0].lower()
+    """The part of a log's name that may tell it from the logs of other runs."""
+    stem = name.split(".")[0].lower()
+    return ENDS.sub("", stem) or stem
 
 
 def _bears(name: str, stem: str) -> bool:
     """train_a.config.txt bears the name of train_a.log; train_a.yaml not that of train.log, as any may be called."""
     if len(stem) < 2 or name == "train.py":
         return False
-    return re.match(rf"{re.escape(stem)}(?:[._-]?(?:config|args|hparams|params))?\.", name, re.IGNORECASE) is not None
+    return re.match(rf"{re.escape(stem)}(?:[._-]*(?:config|args|hparams|params))?\.", name, re.IGNORECASE) is not None
 
 
 def num_logs(log: Path) -> int:
@@ -169,8 +173,12 @@ def num_logs(log: Path) -> int:
 
 def _other_logs(log: Path) -> list[str]:
     """Other logs in the folder of a log, which may be those of other runs."""
-    if log.is_dir() or log.suffix not in OTHER_LOGS:
+    if log.is_dir():
         return []
     entries = _entries(log.absolute().parent)
+    if STATE in log.name:
+        return [entry.name for entry in entries if STATE in entry.name and entry.name != log.name]
+    if log.suffix not in OTHER_LOGS:
+        return []
     names = [entry.name for entry in entries if entry.name.endswith(log.suffix) and entry.is_file()]
     return [name for name in names if name != log.name and not NO_LOGS.search(name)]
