@@ -2,8 +2,10 @@
 
 import io
 import json
+import pickle
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -145,7 +147,45 @@ def test_a_given_configuration_leaves_its_kind_alone(tmp_path: Path) -> None:
     assert (run.facts.conflicts, run.reading.configurations) == ({}, ())
 
 
+def checkpoint(path: Path, **settings: object) -> None:
+    """As torch stores one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    config = {
+        "n_layer": 2,
+        "n_head": 2,
+        "n_embd": 64,
+        "block_size": 64,
+        "batch_size": 16,
+        "max_iters": 1000,
+        **settings,
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({"config": config, "iter_num": 390}))
+        archive.writestr("archive/version", b"3\n")
+
+
+def test_a_checkpoint_beside_the_log(tmp_path: Path) -> None:
+    put(tmp_path, train_dot_log=NANOGPT)
+    checkpoint(tmp_path / "out-a/ckpt.pt", learning_rate=1e-3)
+    run = read(tmp_path / "train.log")
+    assert (run.facts.layers, run.facts.peak_learning_rate, run.facts.beta1) == (2, 1e-3, 0.9)
+    assert run.facts.sources["peak_learning_rate"] == "the settings in ckpt.pt"
+    assert run.reading.notes == ("configuration taken from out-a/ckpt.pt beside the log",)
+    checkpoint(tmp_path / "out-b/ckpt.pt", learning_rate=2e-3)
+    run = read(tmp_path / "train.log")
+    assert (run.facts.layers, len(run.reading.notes)) == (None, 1)
+    assert "disagree on peak learning rate" in run.reading.notes[0]
+
+
 # ---------------------------------------------------------------- any other log
+
+
+def test_the_longest_that_a_model_could_take_makes_no_tokens_per_step(tmp_path: Path) -> None:
+    model = {"model_type": "gpt2", "architectures": ["X"], "n_layer": 2, "n_head": 2, "n_embd": 64, "n_positions": 1024}
+    put(tmp_path, metrics_dot_csv=TABLE, config_dot_json=json.dumps(model))
+    put(tmp_path, args_dot_yaml="micro_batch_size: 2\ngradient_accumulation_steps: 8\nworld_size: 1\nlr: 0.001\n")
+    run = read(tmp_path / "metrics.csv")
+    assert (run.facts.layers, run.facts.accumulation, run.facts.tokens_per_step) == (2, 8, None)
 
 
 def test_a_table_and_its_configuration(tmp_path: Path) -> None:

@@ -142,6 +142,8 @@ def choose(
 
 
 def _read(path: Path, known: Facts) -> Facts | None:
+    if not _is_trained_length(known):
+        known = replace(known, context=None)
     try:
         return read_facts(path, known)
     except UNREADABLE:
@@ -163,11 +165,11 @@ def contradiction(facts: Facts, known: Facts, last_step: float | None, peak: flo
 
 
 def _agreeing(facts: dict[Path, Facts], notes: list[str]) -> dict[Path, Facts]:
-    """Without those of one kind and one folder that contradict one another."""
+    """Without those of one kind, equally deep in the folders, that contradict one another."""
     kept = dict(facts)
     groups: dict[tuple[object, ...], list[Path]] = {}
     for path in facts:
-        groups.setdefault((kind(path), role(path), path.parent), []).append(path)
+        groups.setdefault((kind(path), role(path), len(path.parts)), []).append(path)
     for group in groups.values():
         stated = {name: [p for p in group if getattr(facts[p], name) is not None] for name in FACT_NAMES}
         differing = [name for name, paths in stated.items() if len({getattr(facts[p], name) for p in paths}) > 1]
@@ -202,11 +204,16 @@ def _with_tokens(facts: Facts, known: Facts) -> Facts:
     names = ("micro_batch", "accumulation", "context")
     whole = known.over(facts)
     factors = [getattr(whole, name) for name in names]
-    if whole.tokens_per_step is not None or None in factors:
+    if whole.tokens_per_step is not None or None in factors or not _is_trained_length(whole):
         return facts
     product = float(factors[0] * factors[1] * factors[2])
     parts = [f"{name} {value} ({whole.sources.get(name, '')})" for name, value in zip(names, factors, strict=True)]
     return facts.over(Facts.stated(" x ".join(parts), tokens_per_step=product))
+
+
+def _is_trained_length(facts: Facts) -> bool:
+    """Whether the context is that of the sequences in training, not the longest that a model could take."""
+    return "n_positions" not in facts.sources.get("context", "")
 
 
 def under(known: Facts, facts: Facts) -> Facts:

@@ -13,6 +13,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +90,17 @@ def read(path: Path, known: Facts | None = None) -> Facts:
     source = Path(path).name
     if "model_type" in values or "architectures" in values:
         return facts_of_model(values, source)
-    if known.ranks and "world_size" not in values:
-        values = {**values, "world_size": known.ranks}
-    facts = _completed(facts_of_arguments(values, source), values, source, known)
+    elsewhere = known.ranks if "world_size" not in values else None  # how many processes: the Trainer does not say
+    facts = facts_of_arguments({**values, "world_size": elsewhere} if elsewhere else values, source)
+    facts = _completed(facts if elsewhere is None else _without_ranks(facts), values, source, known)
     if not facts.sources:
         raise InputError(f"{path} states no argument of Hugging Face's Trainer (learning_rate, max_steps, ...)")
     return facts
+
+
+def _without_ranks(facts: Facts) -> Facts:
+    sources = {name: source for name, source in facts.sources.items() if name != "ranks"}
+    return replace(facts, ranks=None, sources=sources)
 
 
 def _completed(facts: Facts, values: Mapping[str, Any], source: str, known: Facts) -> Facts:
