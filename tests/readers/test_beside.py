@@ -177,6 +177,12 @@ def test_a_checkpoint_beside_the_log(tmp_path: Path) -> None:
     assert "disagree on peak learning rate" in run.reading.notes[0]
 
 
+def test_a_file_that_a_command_names_may_lie_further_off(tmp_path: Path) -> None:
+    put(tmp_path, metrics_dot_csv=TABLE, launch_dot_sh="python train.py --config exp/set/a.yaml\n")
+    put(tmp_path, exp__set__a_dot_yaml=YAML, exp__set__b_dot_yaml=YAML.replace("4", "8"))
+    assert names(tmp_path / "metrics.csv") == ["a.yaml"]
+
+
 # ---------------------------------------------------------------- any other log
 
 
@@ -333,6 +339,7 @@ def test_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     run = read("metrics.csv")
     assert run.facts.layers == 4
     assert run.reading.notes[-1] == "configuration taken from config.yaml beside the log"
+    assert run.reading.configurations == ("config.yaml",)
 
 
 def test_finding_is_cheap(tmp_path: Path) -> None:

@@ -26,8 +26,12 @@ SURE = 0.7  # of a file that has no name of a configuration. Our choice
 SCRIPT = re.compile(r".+\.(?:sh|sbatch|slurm)$|(?:.*[._-])?(?:command|cmd)\.txt$", re.IGNORECASE)
 ROLES = ("command", "config", "defaults")  # what a file has to say; the first counts most
 NOT_OF_A_RUN = ("manifest", "talweg", "token_files")
-EXACT = ("layers", "heads", "width", "planned_steps")
-ROUNDED = {"parameters": 0.1, "tokens_per_step": 0.01}  # counts of weights differ in what they leave out
+EXACT = ("layers", "heads", "width")
+ROUNDED = {
+    "parameters": 0.1,
+    "tokens_per_step": 0.01,
+    "planned_steps": 0.01,
+}  # counts of weights leave out this or that
 UNREADABLE = (InputError, ValueError, RecursionError, OSError)
 
 
@@ -53,6 +57,9 @@ def near(log: Path, but: Path | None = None) -> Near:
     given = None if but is None else kind(but)
     found = [path for path in nearby.near(log) if kind(path) not in (None, given, *NOT_OF_A_RUN)]
     own, mine = nearby.own_of(log, found)
+    words = _named_by_commands(own)
+    further = [path for word in words if (path := nearby.named(log, word)) is not None and path not in own]
+    own += [path for path in further if kind(path) not in (None, given, *NOT_OF_A_RUN)]
     notes: tuple[str, ...] = ()
     if found and not own:
         names = ", ".join(dict.fromkeys(path.name for path in found[:3]))
@@ -60,7 +67,7 @@ def near(log: Path, but: Path | None = None) -> Near:
             f"{nearby.num_logs(log)} logs lie in this folder, so {names} may be of another run and was not used; give "
             "it with --config if it is of this one",
         )
-    surer = [path for path in own if path in mine or path.name in _named_by_commands(own)]
+    surer = [path for path in own if path in mine or path in further or path.name in {Path(w).name for w in words}]
     settled = {(kind(path), role(path)) for path in surer}
     return Near(tuple(p for p in own if p in surer or (kind(p), role(p)) not in settled), notes)
 
@@ -97,13 +104,12 @@ def role(path: Path) -> str:
 
 
 def _named_by_commands(found: Iterable[Path]) -> set[str]:
-    """The names of files that the commands beside the log were given."""
+    """What the commands beside the log were given that may be the name of a file."""
     named: set[str] = set()
     for path in found:
         if role(path) == "command":
             for command in commands(read_text(path).text):
-                words = [*command.files, *(value for value in command.settings.values() if isinstance(value, str))]
-                named |= {Path(word).name for word in words}
+                named |= {*command.files, *(value for value in command.settings.values() if isinstance(value, str))}
     return named
 
 

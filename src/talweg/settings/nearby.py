@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 MOST_ENTRIES = 2_000  # of a folder: in a larger one nothing is looked for
+LONGEST_NAME = 1_000  # characters
 MOST_OUTPUTS = 4  # folders of checkpoints beside a log that are looked into
 MOST_CANDIDATES = 16  # files that are opened in one folder
 LARGEST_TEXT = 1 << 20  # bytes: configurations are short
@@ -34,27 +35,45 @@ OTHER_LOGS = (".log", ".txt", ".out", ".csv", ".jsonl")
 STATE = "trainer_state"  # Hugging Face's log, a JSON among others
 ENDS = re.compile(r"[._-]*(?:trainer_state|metrics|history|log|train|training|stdout|output)$")
 NO_LOGS = re.compile(
-    r"(?:std)?err|eval|val|test|sample|gener|build|install|data|prepare|token|readme|requirements|licen|notes|input|vocab"
+    r"(?:std)?err|debug|rank.?[0-9]|worker|node.?[0-9]|eval|val|test|sample|gener|build|install|data|prepare|token|readme|requirements|licen|notes|input|vocab"
     r"|merges|hparams|params|config|args|command",
     re.IGNORECASE,
 )
 
 
 def near(log: Path) -> tuple[Path, ...]:
-    """Files near a log whose names are those of configurations, the nearest first; only names and sizes are read."""
+    """Files near a log whose names are those of configurations, the nearest first; only names and sizes are read.
+
+    They are relative to the working directory where the log is.
+    """
+    whole = log.absolute()
     found: dict[Path, None] = {}
-    for folder in _folders(log):
-        found.update(dict.fromkeys([path for path in _configurations(folder) if path != log][:MOST_CANDIDATES]))
-    return tuple(found)
+    for folder in _folders(whole):
+        found.update(dict.fromkeys([path for path in _configurations(folder) if path != whole][:MOST_CANDIDATES]))
+    return tuple(found) if log.is_absolute() else tuple(Path(os.path.relpath(path)) for path in found)
+
+
+def named(log: Path, name: str) -> Path | None:
+    """The file that a command beside a log was given by this name, seen from the log's folder or the one above it."""
+    if not re.search(r"\.(?:py|ya?ml|json|toml)$", name) or len(name) > LONGEST_NAME:
+        return None
+    for folder in (folder_of(log), folder_of(log).parent):
+        path = folder / name
+        try:
+            if path.is_file() and path.stat().st_size <= LARGEST_TEXT:
+                return path if log.is_absolute() else Path(os.path.relpath(path))
+        except (OSError, ValueError):
+            return None
+    return None
 
 
 def folder_of(log: Path) -> Path:
-    return log if log.is_dir() else log.absolute().parent
+    return log.absolute() if log.is_dir() else log.absolute().parent
 
 
 def _folders(log: Path) -> Iterator[Path]:
     """The folders that are looked through, the log's own first."""
-    own = log if log.is_dir() else log.absolute().parent
+    own = folder_of(log)
     yield own
     yield from _within(own)
     for _ in range(2):
@@ -148,7 +167,7 @@ def own_of(log: Path, found: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     others = _other_logs(log)
     stems = {_stem(name) for name in others} - {_stem(log.name)}
     own = folder_of(log)
-    mine = [path for path in found if path.parent == own and _bears(path.name, _stem(log.name))]
+    mine = [path for path in found if path.absolute().parent == own and _bears(path.name, _stem(log.name))]
     if others:
         return mine, mine
     return [path for path in found if not any(_bears(path.name, other) for other in stems)], mine

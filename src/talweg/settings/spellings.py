@@ -69,7 +69,17 @@ STEPS = (
     *("gradient_accumulation_steps", "gradient_accumulation_iters", "grad_accum_steps", "grad_accumulation_steps"),
     *("accumulation_steps", "accumulate_grad_batches", "grad_accum", "update_freq"),
 )
-RANKS = ("world_size", "num_gpus", "n_gpus", "n_gpu", "num_devices", "devices", "gpus", "nproc_per_node")
+RANKS = (
+    "world_size",
+    "num_gpus",
+    "n_gpus",
+    "n_gpu",
+    "num_devices",
+    "devices",
+    "gpus",
+    "nproc_per_node",
+    "num_processes",
+)
 NODES = ("num_nodes", "nnodes", "num_machines")
 SPLIT = (  # how many devices hold one copy of the model together
     *("tensor_parallel", "tensor_parallel_degree", "tensor_parallel_size", "tensor_model_parallel_size", "tp_size"),
@@ -154,7 +164,7 @@ def _ranks(settings: Settings, stating: Stating, known: Facts) -> Named | None:
     found = settings.number(*RANKS)
     nodes = settings.number(*NODES)
     if found and found[1]:
-        if found[0] != "world_size" and nodes and nodes[1] > 1:
+        if found[0] not in ("world_size", "num_processes") and nodes and nodes[1] > 1:
             found = (f"{nodes[0]} {nodes[1]:g} x {found[0]}", found[1] * nodes[1])
         stating.state("ranks", found[1])
     elif known.ranks:
