@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from talweg.configs import kind_of, kinds, read_facts
+from talweg.configs import kind_of, kinds, read_facts, table
 from talweg.errors import InputError
 from talweg.run import FACT_NAMES
 from talweg.settings.documents import Settings, nested
@@ -204,3 +204,25 @@ def test_no_text_breaks_the_kinds(text: str) -> None:
     for kind in kinds().values():
         assert 0 <= kind.sniff(Path("x"), text) <= 1
     Settings.of(nested(text))
+
+
+def test_settings_of_a_tracker() -> None:
+    """Nested or flat, a tracker's wrapping in value; the outermost of one name, and none of several that differ."""
+    settings = {
+        "model": {"n_layer": 6, "seed": 1, "lr": 1.0},
+        "optimizer/weight_decay": 0.1,
+        "student.lr": 2.0,
+        "lr": {"desc": None, "value": 3e-4},
+        "data": {"seed": 2, "n_layer": 6},
+        "max_steps": -1,
+        "batch_size": float("inf"),
+        "num_params": 10**400,
+        "global_batch_size": 10**400,
+        "seq_len": 64,
+    }
+    facts = table.facts_of(settings, "the config in the log")
+    assert facts.sources == dict.fromkeys(
+        ("layers", "context", "weight_decay", "peak_learning_rate"), "the config in the log"
+    )
+    assert (facts.layers, facts.weight_decay, facts.peak_learning_rate) == (6, 0.1, 3e-4)
+    assert table.facts_of({"note": [1, {"lr": 2}]}, "x").sources == {}

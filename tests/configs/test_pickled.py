@@ -58,7 +58,7 @@ def test_plain_values_are_those_of_pickle_itself(protocol: int) -> None:
         "whole": [0, 1, -1, 255, 256, 65_535, 65_536, 2**31, -(2**31), 2**70, -(2**200)],
         "real": [0.0, -1.5, 1e300, float("inf")],
         "text": ["", "a", "ä" * 300, "line\nbreak", "x" * 70_000],
-        "more": [True, False, None, (), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), {}, {"a": {"b": []}}, [[]] * 3],
+        "more": [True, False, None, (), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), {}, {"a": {"b": []}, 300: 1}, [[]] * 3],
     }
     assert unpickled(pickle.dumps(values, protocol), "x")[0] == values
 

@@ -175,6 +175,16 @@ def test_bars_far_from_their_rows_are_not_believed(tmp_path: Path) -> None:
     assert run.train_loss.step.tolist() == list(range(10, 201, 10))
 
 
+def test_bars_that_do_not_grow_as_the_epochs_do_are_not_believed(tmp_path: Path) -> None:
+    counts = (3, 40, 90, 95, 99)
+    rows = [row for row in history(10, 50) if "loss" in row]
+    text = "".join(
+        f"\r  5%|##   | {count}/100 [00:01<00:29, 10.00it/s]\r   \r{line}\n"
+        for count, line in zip(counts, printed(rows), strict=True)
+    )
+    assert read(written(tmp_path, text)).train_loss.step.tolist() == [1, 2, 3, 4, 5]
+
+
 def test_lagging_bars_are_corrected_by_those_behind_the_row(tmp_path: Path) -> None:
     lines = []
     for row, line in zip(rows := history(10, 100), printed(history(10, 100)), strict=True):

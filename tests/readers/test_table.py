@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from talweg.errors import InputError
 from talweg.logs.given import Asked, Log
+from talweg.logs.roles import guess
 from talweg.readers import read
 from talweg.readers.table import read as read_table
-from talweg.readers.table.roles import guess
 from talweg.run import Series
 from tests.conftest import SHARED, shared
 from tests.readers.test_nanogpt import points, written
@@ -167,7 +167,7 @@ def test_a_table_without_a_loss_names_its_columns(tmp_path: Path) -> None:
 
 def test_a_table_without_steps_names_its_columns(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no step column"):
-        read(written(tmp_path, "epoch,loss\n0,0.1\n1,0.1\n"))
+        read(written(tmp_path, "time,loss\n0,0.1\n1,0.1\n"))
 
 
 def test_a_loss_column_without_numbers(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def _by_reducible_loss(run: Run, judged: evidence.Judged, zero: float, ratio: fl
 def _remedies(run: Run, cost: Estimate, end: float) -> tuple[Remedy, ...]:
     per_step = run.facts.tokens_per_step
     whole = None if per_step is None else end * per_step
-    config = {"schedule.end_share": 1.0, "run.steps": round(end)}
+    config = {"schedule.end_share": 1.0, **evidence.length(run, end)}
     change = f"decay over all {end:,.0f} steps, from the start"
     return (Remedy("decay_to_the_end", change, config, cost, whole),)
 

@@ -112,7 +112,7 @@ def _remedies(run: Run, fit: evidence.RunFit, gain: Estimate) -> tuple[Remedy, .
             "schedule.kind": "wsd",
             "schedule.decay_share": round(steps / total, 3),
             "schedule.min_lr": 0.0,
-            "run.steps": total,
+            **evidence.length(run, total),
         }
         return (Remedy("decay_now", change, config, gain, None if per_step is None else steps * per_step),)
     falls = fit.gain_of_decay_to_end

@@ -122,7 +122,10 @@ def _unit_factor(run: Run) -> float:
 
 @lru_cache(maxsize=32)
 def first_loss(run: Run) -> float | None:
-    """The loss of the fresh model, in the unit of the log; None where the log begins later."""
+    """The loss of the fresh model, in the unit of the log; None where the log begins later, or where its first step may
+    be many updates."""
+    if run.facts.step_unit is not None:
+        return None
     for series in (run.val_loss, run.train_eval_loss, run.train_loss):
         early = series.finite.between(0, FIRST_STEPS)
         if early:

@@ -62,7 +62,7 @@ def assemble(
     place in the log, of that step or a later one, is overtaken in every column, and kept as `superseded`.
     """
     facts, reading = facts or Facts(), reading or Reading()
-    columns, spread, num_ranks = _of_one_rank([_with_step(column) for column in columns if column.step.size])
+    columns, spread, num_ranks = _of_one_rank([kept for column in columns if (kept := _with_step(column)).step.size])
     notes: list[str] = []
     if num_ranks > 1:
         notes.append(f"{num_ranks} processes print their losses; those of the first were taken")
@@ -75,20 +75,17 @@ def assemble(
     superseded: dict[str, tuple[Series, ...]] = {}
     resumed: set[float] = set()
     for column, stands_here in zip(columns, stands, strict=True):
-        keep = stands_here.keep & ~_overtaken(column, seams)
+        keep = stands_here.keep & ~_overtaken(column, seams, stands_here)
         late = int(stands_here.keep.sum() - keep.sum())
         if column.role in LOSSES:
             notes.extend(replace(stands_here, num_superseded=stands_here.num_superseded + late).notes(column.label))
             resumed |= set(stands_here.went_back_to)
-        made = Series.of(
-            column.step[keep], column.value[keep], kind=column.kind, resolution=column.resolution, name=column.name
-        )
+        left = column.only(keep)
+        made = Series.of(left.step, left.value, kind=column.kind, resolution=column.resolution, name=column.name)
         (others if column.role is None else series)[column.role or column.name] = made
         if pieces := _pieces(column, keep, stands_here):
             superseded[column.role or column.name] = pieces
-    lowest = min((float(column.step.min()) for column in columns if column.role in LOSSES), default=0.0)
-    seen = tuple(sorted(step for step in resumed if step > max(lowest, 0.0)))
-    facts = Facts.stated("the log goes back there", resumed_at=seen or None).over(facts)
+    facts = _with_resumes(facts, columns, resumed)
     starts = _starts(columns, stands)
     reading = replace(
         reading,
@@ -100,6 +97,18 @@ def assemble(
     return Run(
         source=source, format=format, facts=facts, reading=reading, others=others, superseded=superseded, **known
     )
+
+
+def _with_resumes(facts: Facts, columns: Sequence[Column], went_back_to: set[float]) -> Facts:
+    """The facts with the steps at which the log goes back, beside those of which it says that a checkpoint is read."""
+    lowest = min((float(column.step.min()) for column in columns if column.role in LOSSES), default=0.0)
+    seen = {step for step in went_back_to if step > max(lowest, 0.0)}
+    if not seen:
+        return facts
+    told = set(facts.resumed_at or ())
+    source = facts.sources.get("resumed_at", "") if seen <= told else "the log goes back there"
+    both = tuple(sorted(seen | told))
+    return replace(facts, resumed_at=both, sources={**facts.sources, "resumed_at": source})
 
 
 def _with_step(column: Column) -> Column:
@@ -170,11 +179,13 @@ def _seams(columns: Sequence[Column], stands: Sequence[Standing]) -> list[tuple[
     return seams
 
 
-def _overtaken(column: Column, seams: Sequence[tuple[int, float]]) -> NDArray[np.bool_]:
+def _overtaken(column: Column, seams: Sequence[tuple[int, float]], stands: Standing) -> NDArray[np.bool_]:
+    """What stands before a seam from its step on, unless it stands behind it once more: a rate comes out the same."""
     old = np.zeros(column.step.size, dtype=np.bool_)
     if column.place is not None:
+        places = column.place if stands.last is None else column.place[stands.last]
         for place, step in seams:
-            old |= (column.place < place) & (column.step >= step)
+            old |= (places < place) & (column.step >= step)
     return old
 
 
@@ -206,4 +217,15 @@ def _starts(columns: Sequence[Column], stands: Sequence[Standing]) -> tuple[int,
         return ()
     lowest = column.step.min()
     over = [at for at in here.went_back_at if column.step[at] <= lowest]
-    return (0, *(int(column.place[at - 1]) + 1 for at in over)) if over else ()
+    return (0, *(_end_before(column, at, [other for _, other, _ in found]) for at in over)) if over else ()
+
+
+def _end_before(column: Column, at: int, columns: Sequence[Column]) -> int:
+    """The line behind the last one of the run that ended before a point: its last evaluation may follow its losses."""
+    assert column.place is not None
+    end, begin = int(column.place[at - 1]), int(column.place[at])
+    for other in columns:
+        assert other.place is not None
+        late = other.place[(other.place > end) & (other.place < begin) & (other.step > column.step[at])]
+        end = max(end, int(late.max()) if late.size else end)
+    return end + 1

@@ -20,6 +20,9 @@ class Standing:
     went_back_to: tuple[float, ...] = ()  # the steps at which the log went back: resumes, or runs started anew
     went_back_at: tuple[int, ...] = ()  # the indices of the points with these steps
     repeated: NDArray[np.bool_] | None = None  # (T,) None: no point
+    last: NDArray[np.intp] | None = (
+        None  # (T,) where the same step with the same value stands last; None: nothing repeats
+    )
 
     def notes(self, name: str) -> tuple[str, ...]:
         """What a person should know of it; `name` is what these points are, e.g. "train loss"."""
@@ -52,7 +55,8 @@ def standing(
     """Which points are in force when a log repeats lines or goes back to an earlier step: the later ones win.
 
     A point is overtaken when any later one stands at its step or before it; a line that is repeated word for word
-    (several processes print it) counts once, at its first place, and overtakes nothing.
+    (several processes print it) counts once, at its first place, and overtakes nothing. Where that place was overtaken
+    and the last one was not, a resumed run gave the same value again, and it counts there.
     """
     keep = np.ones(step.size, dtype=np.bool_)
     if step.size < 2 or bool(np.all(np.diff(step) > 0)):
@@ -61,18 +65,44 @@ def standing(
     order = np.lexsort((np.arange(step.size), bits, step))
     same = (np.diff(step[order]) == 0) & (np.diff(bits[order]) == 0)
     keep[order[1:][same]] = False
-    num_repeated = int(same.sum())
+    last = np.arange(step.size)
+    heads = np.flatnonzero(np.append(True, ~same))
+    last[order[heads]] = order[np.append(heads[1:], step.size) - 1]
     first = np.flatnonzero(keep)
     steps = step[first]
-    lowest_after = np.append(np.minimum.accumulate(steps[::-1])[::-1][1:], np.inf)
-    overtaken = steps >= lowest_after
+    lowest = np.append(np.minimum.accumulate(steps[::-1])[::-1], np.inf)  # of each of these steps and those after it
+    overtaken = steps >= lowest[1:]
     keep[first[overtaken]] = False
+    anew = _given_again(last[first[overtaken]], step, first, lowest, np.flatnonzero(keep))
+    keep[anew] = True
     back = first[1:][np.diff(steps) < 0]
     repeated = np.zeros(step.size, dtype=np.bool_)
     repeated[order[1:][same]] = True
     return Standing(
-        keep, num_repeated, int(overtaken.sum()), tuple(map(float, step[back])), tuple(map(int, back)), repeated
+        keep,
+        int(same.sum()) - anew.size,
+        int(overtaken.sum()),
+        tuple(map(float, step[back])),
+        tuple(map(int, back)),
+        repeated,
+        last,
     )
+
+
+def _given_again(
+    again: NDArray[np.intp],  # the last places of points whose first place was overtaken
+    step: NDArray[np.float64],
+    first: NDArray[np.intp],  # the places of points that repeat none before them
+    lowest: NDArray[np.float64],  # of the step at each of these places and at those after it, and inf
+    kept: NDArray[np.intp],
+) -> NDArray[np.intp]:
+    """Of these places those that fit between the points in force: nothing at that step or before it comes later."""
+    again = np.sort(again)
+    later = lowest[np.searchsorted(first, again, side="right")]
+    earlier = np.append(-np.inf, step[kept])[np.searchsorted(kept, again)]
+    again = again[(step[again] < later) & (step[again] > earlier)]
+    after = np.append(np.minimum.accumulate(step[again][::-1])[::-1], np.inf)[1:]
+    return again[step[again] < after]
 
 
 def decimals(texts: Iterable[str]) -> int:

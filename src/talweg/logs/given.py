@@ -4,6 +4,7 @@ Nothing of a long log is held but the piece at hand. What a person says beside i
 """
 
 import codecs
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,10 @@ from talweg.textfile import HEAD, Decompressed, clean_bytes, encoding_of, looks_
 PIECE = 1 << 22  # bytes that are read at a time
 MOST_FILES = 4_000  # of a folder that are looked at
 DEPTH = 4  # folders below it that are looked into
+SOURCE = re.compile(r"^(?:import \w|from [\w.]+ import |(?:    )*def \w+\(|class \w+[(:]|#include [<\"])", re.MULTILINE)
+LEAST_SOURCE = 3  # such lines make a program. Our choice
+ADDRESS = re.compile(r"wandb:/+(.*)")  # of a run on a server, which its reader asks; a Path has one slash of the two
+SQLITE = b"SQLite format 3\0"
 MOST_WINDOWS = 64  # places at which a format is looked for
 
 
@@ -27,6 +32,12 @@ class Head:
     raw: bytes = b""  # the beginning as it is stored, decompressed
     name: str = ""  # of the file or folder
     names: tuple[str, ...] = ()  # of the files in a folder, relative to it, with slashes
+    tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of an SQLite database: the columns of each
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it is the source code of a program: a line of a log that stands in it is an example, or a format."""
+        return len(SOURCE.findall(self.text)) >= LEAST_SOURCE
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,12 @@ class Log:
 
     @classmethod
     def at(cls, path: Path | str) -> "Log":
-        """The log at a path, or on standard input for "-". Raises InputError when it cannot be opened or is empty."""
+        """The log at a path, at an address of W&B, or on standard input for "-".
+
+        Raises InputError when it cannot be opened or is empty.
+        """
+        if (match := ADDRESS.match(str(path))) is not None:
+            return cls(f"wandb://{match[1]}", content=b"")
         log = cls("-", content=sys.stdin.buffer.read()) if str(path) == "-" else cls(str(path), Path(path))
         if not log.is_folder and not log.raw.strip(b"\0 \n\r\t" + codecs.BOM_UTF8):
             raise InputError(f"{path} is empty: nothing was logged yet, or the program wrote to another file")
@@ -83,9 +99,22 @@ class Log:
 
     @cached_property
     def head(self) -> Head:
-        name = "" if self.path is None else self.path.name
+        name = self.path.name if self.path is not None else self.source if ADDRESS.match(self.source) else ""
         text = _decoded(self.raw, encoding_of(self.raw)) if self.is_text else ""
-        return Head(text, self.raw, name, self.names)
+        return Head(text, self.raw, name, self.names, self.tables)
+
+    @cached_property
+    def tables(self) -> Mapping[str, tuple[str, ...]]:
+        """The tables of an SQLite database and their columns; none where it is locked or damaged."""
+        if not self.raw.startswith(SQLITE):
+            return {}
+        from talweg.logs import sqlite  # it opens a Log
+
+        try:
+            with sqlite.opened(self) as connection:
+                return sqlite.tables(connection)
+        except InputError:
+            return {}
 
     def windows(self) -> Iterator[Head]:
         """The head; of a text then its end, and places in between: some logs begin with chatter, some end with it."""

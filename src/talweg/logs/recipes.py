@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg.logs.digits import numbers
+from talweg.logs.digits import numbers, single
 
 NUMBER = r"[-+]?(?:[0-9][0-9,]*(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?(?:[nN]a[nN]|NAN|[iI]nf(?:inity)?|INF)"
 NOT_FINITE = re.compile(r"[-+]?(?:nan|inf(?:inity)?)", re.IGNORECASE)
+LARGEST_POWER = 9_999.0  # of ten, beyond that of any double: what is larger is infinite just the same
 PLAIN = re.compile(r"([-+]?)([0-9.]+(?:,[0-9]{3})*(?:\.[0-9]*)?)(?:[eE]([-+]?)([0-9]+))?")
 
 
@@ -96,11 +97,33 @@ def values_of(
     power = None
     if recipe.exponent is not None:
         power = numbers(text, starts[base + recipe.exponent], ends[base + recipe.exponent]) * recipe.exponent_sign
-        power[~(np.abs(power) < 400)] = 0.0  # no exponent of a double
+        power = np.clip(power, -LARGEST_POWER, LARGEST_POWER)
     value = np.zeros(num)
     for slot in recipe.whole:
         part = numbers(text, starts[base + slot], ends[base + slot], power)
         value = part if slot == recipe.whole[0] else value * 1000.0 + part
+    if len(recipe.whole) > 1 and (power is not None or not _all_whole(value)):
+        value = _of_groups(recipe, base, text, starts, ends, power)
     if recipe.sign < 0:
         value = -value
     return value * recipe.scale if recipe.scale != 1.0 else value
+
+
+def _all_whole(value: NDArray[np.float64]) -> bool:
+    return bool(np.all((value == np.round(value)) & (np.abs(value) < 2**53)))
+
+
+def _of_groups(
+    recipe: Recipe,
+    base: NDArray[np.int64],
+    text: NDArray[np.uint8],
+    starts: NDArray[np.intp],
+    ends: NDArray[np.intp],
+    power: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    """Numbers such as 1,234.56, whose groups cannot be added up without rounding twice."""
+    values = np.empty(base.size)
+    for row, first in enumerate(base):
+        digits = b"".join(text[starts[first + slot] : ends[first + slot]].tobytes() for slot in recipe.whole)
+        values[row] = single(digits, 0.0 if power is None else float(power[row]))
+    return values

@@ -21,7 +21,21 @@ from talweg.textfile import what_it_is
 
 COUNTS = ("train_tokens", "unique_tokens")
 SAME_TEXT = 0.01  # two counts of one text agree to this share. Our choice: copies may be told by other rules
-LOG_SUFFIXES = (".log", ".txt", ".out", ".err", ".csv", ".tsv", ".jsonl", ".json", ".parquet", ".gz", ".zst", ".xz")
+LOG_SUFFIXES = (
+    ".log",
+    ".txt",
+    ".out",
+    ".err",
+    ".csv",
+    ".tsv",
+    ".jsonl",
+    ".json",
+    ".parquet",
+    ".db",
+    ".gz",
+    ".zst",
+    ".xz",
+)
 MOST_LOGS = 50  # of a folder that no reader knows are looked at
 
 
@@ -54,14 +68,15 @@ def read(
     data:   a folder of `talweg prepare`, or token files such as nanoGPT's train.bin; its counts complete the facts.
     tokenizer: gpt2, or the file of the one that made such token files.
     loss_column: the name of the training loss in a table, where the guess would be another.
-    columns: the names of other columns, by the column of `Run` that they are, such as {"val_loss": "dev/nll"}.
+    columns: the names of other columns, by the column of `Run` that they are, such as {"val_loss": "dev/nll"}; "step"
+        names the one that counts the steps of a table.
     format: the name of a reader, where the guess would be another.
     which: of several runs in one place, this one: its name, or its number from 1.
     Raises InputError when something cannot be read, and always when no loss was understood.
     """
     named = {**(columns or {}), **({} if loss_column is None else {"train_loss": loss_column})}
-    if unknown := sorted(set(named) - set(COLUMN_NAMES)):
-        raise InputError(f"{unknown[0]} is no column of a run; the columns are {', '.join(COLUMN_NAMES)}")
+    if unknown := sorted(set(named) - {"step", *COLUMN_NAMES}):
+        raise InputError(f"{unknown[0]} is no column of a run; the columns are step, {', '.join(COLUMN_NAMES)}")
     log = Log.at(path)
     reader, log = _reader_of(log) if format is None else (_format(format), log)
     given = None if config is None else Path(config)

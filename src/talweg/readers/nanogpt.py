@@ -17,7 +17,8 @@ from talweg.errors import InputError
 from talweg.logs.assemble import Column, assemble
 from talweg.logs.given import Asked, Head, Log
 from talweg.logs.lines import Lines, Points
-from talweg.logs.prefix import core, rank_in
+from talweg.logs.named import USUAL, Names, take_named
+from talweg.logs.prefix import core, rank_in, without_prefix
 from talweg.logs.recipes import NUMBER, Fields, Span
 from talweg.run import Facts, LossKind, Run
 from talweg.textfile import read_text
@@ -32,19 +33,7 @@ EVALUATION = re.compile(
     rf"step{STEP}train\s+loss[\s:=]\s*(?P<train>{NUMBER})\s*[,|;]\s*val(?:idation)?\s+loss[\s:=]\s*(?P<val>{NUMBER}){END}",
     re.IGNORECASE,
 )
-EXTRA = re.compile(rf"([a-z][a-z_ ]*?)\s*[:=]?\s*({NUMBER})\s*(ms|s|%)?(?=[\s,|;]|$)", re.IGNORECASE)
-LONGEST_FIELDS = 500  # characters of a line that are searched for fields: longer ones are no log of a trainer
-# field <- what it may be called, with the unit behind its number and the factor to ours
-EXTRAS = {
-    **{
-        (name, unit): ("seconds_per_step", scale)
-        for name in ("time", "dt")
-        for unit, scale in (("ms", 1e-3), ("s", 1.0))
-    },
-    ("mfu", "%"): ("mfu", 1e-2),
-    **{(name, ""): ("learning_rate", 1.0) for name in ("lr", "learning_rate", "learning rate")},
-    **{(name, ""): ("grad_norm", 1.0) for name in ("grad_norm", "grad norm", "gradnorm", "gnorm", "norm")},
-}
+RATES: Names = {key: known for key, known in USUAL.items() if known[0] == "learning_rate"}  # of an evaluation's line
 # column of Run <- field, its name in the log, kind
 COLUMNS: tuple[tuple[str, str, str, LossKind], ...] = (
     ("train_loss", "loss", "iter loss", "micro_batch"),
@@ -54,6 +43,7 @@ COLUMNS: tuple[tuple[str, str, str, LossKind], ...] = (
     ("mfu", "mfu", "iter mfu", "running_mean"),
     ("learning_rate", "learning_rate", "learning_rate", "unknown"),
     ("grad_norm", "grad_norm", "grad_norm", "unknown"),
+    ("tokens_per_second", "tokens_per_second", "tokens_per_second", "unknown"),
 )
 
 ECHO = re.compile(r"^Overriding config with (.+):\s*$")
@@ -74,7 +64,7 @@ SAVES = "saving checkpoint to "
 
 def sniff(head: Head) -> float:
     """How surely this is nanoGPT's output: one line of either kind is unmistakable."""
-    return 0.9 if any(parse(line) for line in head.text.split("\n")) else 0.0
+    return 0.9 if any(parse(line) for line in head.text.split("\n")) and not head.is_source else 0.0
 
 
 def read(log: Log, asked: Asked) -> Run:
@@ -94,17 +84,14 @@ def read(log: Log, asked: Asked) -> Run:
         points["mfu"] = _known(points["mfu"])
     settings.close(points)
     columns = [Column.of(name, points[key], role, kind) for role, key, name, kind in COLUMNS if key in points]
+    columns += [Column.of(name, points[name]) for name in sorted(set(points) - {key for _, key, _, _ in COLUMNS})]
     last = max(float(points[key].step.max()) for key in ("loss", "train") if key in points)
     facts, notes, used = _facts(settings, asked, last)
     told = lines.reading()
     reading = replace(told, notes=(*told.notes, *notes), configurations=tuple(map(str, used)))
-    run = assemble(columns, source=log.source, format=NAME, facts=facts, reading=reading)
     if resumed := settings.resumed(points.get("loss")):
-        both = tuple(sorted({*resumed, *(run.facts.resumed_at or ())}))
-        run = replace(
-            run, facts=replace(run.facts, resumed_at=both, sources={**run.facts.sources, "resumed_at": "the log"})
-        )
-    return run
+        facts = Facts.stated("the log tells of a checkpoint", resumed_at=resumed).over(facts)
+    return assemble(columns, source=log.source, format=NAME, facts=facts, reading=reading)
 
 
 def parse(line: str) -> Fields | None:
@@ -119,11 +106,7 @@ def parse(line: str) -> Fields | None:
     fields = {key: Span(*match.span(key)) for key in keys}
     if (rank := rank_in(match)) is not None:
         fields["rank"] = Span(*rank)
-    start = match.start("rest")
-    for extra in EXTRA.finditer(line, start, min(match.end("rest"), start + LONGEST_FIELDS)):
-        known = EXTRAS.get((extra[1].lower(), (extra[3] or "").lower()))
-        if known and "loss" in fields:
-            fields.setdefault(known[0], Span(*extra.span(2), known[1]))
+    take_named(fields, line, match.start("rest"), USUAL if "loss" in fields else RATES, strict=True)
     return fields
 
 
@@ -159,6 +142,7 @@ class _Settings:
 
     def take(self, line: str, number: int, num_losses: int) -> bool:
         """A line without a loss: configuration, or nothing to us."""
+        line = without_prefix(line)
         if self.echo is not None and num_losses > self.losses_before:
             self._close_echo()
         if header := ECHO.match(line):

@@ -4,7 +4,7 @@
     Settings.of(that).get("lr")         0.001
 
 A setting is asked for by its own name, wherever it stands. Where it stands in several places with different values,
-the one of training counts if the others are of evaluation or data; otherwise it is unknown.
+the outermost counts, failing that the one of training; otherwise it is unknown.
 """
 
 import ast
@@ -20,6 +20,7 @@ from talweg.settings import yaml_lines
 
 Document = Mapping[str, Any]
 
+MOST = 1e300  # a setting is no larger: a whole number of any length may stand in JSON
 LONGEST_LINE = 1000  # a setting is shorter; the pattern is slow on lines without end
 LINE = re.compile(r"^\s*[-\"']{0,2}([A-Za-z_][\w./ -]*?)[\"']?\s*[:=]\s*(.*?),?\s*$")
 NAMESPACE = re.compile(r"\bNamespace\(")
@@ -30,7 +31,7 @@ APART = {
     *("teacher", "reference", "reward", "draft", "ema", "logger", "wandb", "_wandb", "profiling", "profiler", "lora"),
     *("vision_config", "audio_config", "quantization_config", "checkpoint", "checkpoints", "comm"),
 }
-SURER = {"", "train", "training", "trainer", "optimizer", "optim", "optimization", "model", "args", "hyperparameters"}
+SURER = {"train", "training", "trainer", "optimizer", "optim", "optimization", "hyperparameters"}
 NAMES = {"name", "type", "target", "class_path", "class_name"}  # keys that say what a section configures
 
 
@@ -156,10 +157,10 @@ class Settings:
         places = [place for place in self.entries.get(name, ()) if not APART.intersection(place[0][:-1])]
         if len(places) > 1 and not _alike(places):
             shallow = min(len(path) for path, _ in places)
-            surer = [place for place in places if len(place[0]) == shallow == 1] or [
-                place for place in places if place[0][-2:-1] and place[0][-2] in SURER
-            ]
-            places = surer if surer and _alike(surer) else []
+            outermost = [place for place in places if len(place[0]) == shallow]
+            surer = [place for place in places if len(place[0]) > 1 and place[0][-2] in SURER]
+            chosen = outermost if shallow == 1 or not surer else surer
+            places = chosen if _alike(chosen) else []
         return places[0][1] if places else None
 
     def first(self, names: Iterable[str]) -> tuple[str, Any] | None:
@@ -181,7 +182,7 @@ def number(value: object) -> float | None:
         value = yaml_lines.scalar(value.strip())
     if isinstance(value, list | tuple) and len(value) == 1:
         value = value[0]
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MOST:
         return None
     return float(value)
 

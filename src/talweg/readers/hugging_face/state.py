@@ -131,10 +131,13 @@ def rows_of(history: Sequence[Mapping[str, Any]]) -> Rows:
         for name, value in row.items():
             if name == "step":
                 continue
-            if (plain := _plain(value)) is not None:
-                index, values = found.setdefault(name, ([], []))
-                index.append(len(steps))
-                values.append(plain)
+            plain = value if type(value) is float else _plain(value)
+            if plain is None:
+                continue
+            if (column := found.get(name)) is None:
+                column = found[name] = ([], [])
+            column[0].append(len(steps))
+            column[1].append(plain)
         steps.append(last)
         places.append(place)
     fields = {

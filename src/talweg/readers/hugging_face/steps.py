@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 REGULAR = 0.9  # share of rows that must agree with what is derived of all. Our choice
 MOST_TOTALS = 8  # kinds of bars that are tried
+FINE = 0.1  # of the distance of two rows: epochs that are printed so finely number the rows. Our choice
 NEAR_WHOLE = 0.05  # beyond what the digits leave open, for epochs that do not divide evenly. Our choice
 
 
@@ -201,11 +202,12 @@ class _Part:
         epoch, digits = (self.epoch[1:], self.digits[1:]) if self.first_alone else (self.epoch, self.digits)
         if epoch.size < 2 or epoch[-1] <= epoch[0]:
             return None
-        slope = (epoch[-1] - epoch[0]) / (epoch.size - 1)
-        off = np.abs(epoch - epoch[0] - slope * np.arange(epoch.size))
+        number = _numbers(epoch, digits)
+        slope = (epoch[-1] - epoch[0]) / number[-1]
+        off = np.abs(epoch - epoch[0] - slope * number)
         if np.mean(off <= digits + digits[0] + 1e-9) < REGULAR:
             return None
-        return float(slope), float((digits[0] + digits[-1]) / 2 / (epoch.size - 1))
+        return float(slope), float((digits[0] + digits[-1]) / 2 / number[-1])
 
     def is_fresh(self, growth: float) -> bool:
         """Whether it begins with the run, as near as can be told."""
@@ -215,15 +217,28 @@ class _Part:
         """Of each row, where they stand `every` steps apart; None where it is not clear with which they begin."""
         rest = self.epoch[1:] if self.first_alone else self.epoch
         digits = self.digits[1:] if self.first_alone else self.digits
+        number = _numbers(rest, digits)
         if self.is_fresh(growth):
-            begins = 1
+            begin = rest / growth - number
+            begins = max(1, round(float(np.median(begin)))) if digits[0] < FINE * growth and np.ptp(begin) < 0.5 else 1
         else:
-            begin = rest / growth - np.arange(rest.size)
+            begin = rest / growth - number
             if digits[0] / growth > 0.45 or np.ptp(begin) > 1.0:
                 return None
             begins = max(1, round(float(np.median(begin))))
-        step = every * (begins + np.arange(rest.size, dtype=np.float64))
+        step = every * (begins + number)
         return np.append(1.0, step) if self.first_alone else step
+
+
+def _numbers(epoch: NDArray[np.float64], digits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Which row each is, from 0, by its epoch: rows between them may be lost. By their order where it is too coarse."""
+    order = np.arange(epoch.size, dtype=np.float64)
+    apart = np.diff(epoch)
+    usual = float(np.median(apart)) if apart.size else 0.0
+    if usual <= 0 or digits.max() > FINE * usual:
+        return order
+    number = np.append(0.0, np.cumsum(np.round(apart / usual)))
+    return number if bool((np.diff(number) >= 1).all()) else order
 
 
 def _apart(part: _Part, growth: tuple[float, float], known: Mapping[str, float]) -> tuple[int, str] | None:

@@ -72,7 +72,10 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "mfu": ("mfu", "mfu_percent", "mfu(%)", "bf16_mfu", "model_flops_utilization"),
     "rank_loss_spread": ("rank_loss_spread",),
     "rank_weight_spread": ("rank_weight_spread",),
+    "val_bits_per_byte": ("val_bits_per_byte", "val_bpb", "val/bpb", "eval/bpb", "validation_bpb", "valid/bpb"),
+    "wall_time": ("wall_time", "_timestamp", "timestamp"),
 }
+EPOCH: tuple[str, ...] = ("epoch", "epochs", "train/epoch", "trainer/epoch")
 # columns that hold one and the same figure in every row that has it: facts
 CONSTANTS = {
     "tokens_per_step": ("batch_size_in_tokens", "tokens_per_step", "tokens_per_batch"),
@@ -116,6 +119,17 @@ NO_LOSS_WORDS |= {
     "var",
 }
 NO_LOSS_WORDS |= {"downstream", "weight", "router", "z", "stderr", "se", "error", "delta", "ratio", "count", "num"}
+NO_LOSS_WORDS |= {
+    "packet",
+    "heat",
+    "power",
+    "energy",
+    "profit",
+    "path",
+    "insertion",
+    "hearing",
+    "db",
+}  # of other trades
 # of several validation texts, that which is nearest to general web text: what most such models are trained on
 GENERAL_TEXT: tuple[str, ...] = (
     "c4",
