@@ -125,7 +125,9 @@ def test_like_beside_like_is_absent_and_says_what_the_logged_loss_is_off_by() ->
     assert found.verdict == "absent"
     assert "train_loss lies +0.09" in found.because, found.because
     early = replace(lifted, train_eval_loss=lifted.train_eval_loss.between(0, 4000))  # says nothing of the end
-    assert examine(LOGGED, early).verdict == "present"
+    found = examine(LOGGED, early)
+    assert found.verdict == "present"
+    assert "dropout 0.1 is on" in found.because  # by the law, not by what was measured before
 
 
 def test_dropout_within_its_range_of_the_gap_is_not_known() -> None:
@@ -175,6 +177,8 @@ def test_a_loss_that_is_nan_behind_another_number_is_no_training_loss() -> None:
     assert "step 6,020" in found.because or "step 6,000" in found.because, found.because
     sound = stated(healthy(rng()), nan_logged_as="the running mean")
     assert examine(LOGGED, sound).verdict == "absent"
+    silent = replace(sound, grad_norm=Series(), val_loss=sound.val_loss.between(0, 7000))
+    assert examine(LOGGED, silent).needs == ("grad_norm",)
 
 
 @pytest.mark.parametrize("name", [LOGGED, UNIT])
@@ -377,6 +381,27 @@ def test_a_rate_that_changes_there_moves_the_level_by_itself() -> None:
     rate = run.learning_rate
     other = replace(rate, value=rate.value * np.where(rate.step >= 4000, 0.1, 1.0))
     assert examine(UNIT, replace(run, learning_rate=other)).verdict == "absent"
+
+
+def with_term(run: Run, added: float) -> Run:
+    """A balance loss that falls from 0.3 to 0.1, of which the share `added` stands in the logged training loss."""
+    step = run.train_loss.step
+    term = 0.1 + 0.2 * np.exp(-step / 3000)
+    train = replace(run.train_loss, value=run.train_loss.value + added * term)
+    return replace(run, train_loss=train, others={"train/load_balancing_loss": Series.of(step, term)})
+
+
+def test_a_term_that_stands_in_train_alone() -> None:
+    found = examine(UNIT, with_term(healthy(rng()), 1.0))
+    assert found.verdict == "present", found.because
+    assert "load_balancing_loss" in found.because
+    assert examine(UNIT, with_term(healthy(rng()), 0.0)).verdict == "absent"
+    assert examine(UNIT, with_term(healthy(rng()), 0.5)).verdict == "absent"  # added with a weight: not told
+    blind = without_evaluated_train(with_term(healthy(rng()), 1.0))
+    assert examine(UNIT, blind).verdict == "present"
+    assert examine(UNIT, stated(blind, dropout=0.1)).verdict == "absent"  # dropout may be it
+    constant = with_losses(with_term(healthy(rng()), 0.0), lambda s, v, name: v + 0.1 * (name == "train_loss"))
+    assert examine(UNIT, constant).verdict == "absent"  # its late level, and not its early one
 
 
 def test_another_tokenizer_compares_in_bits_per_byte_alone() -> None:

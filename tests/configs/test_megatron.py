@@ -169,8 +169,50 @@ def test_numbers_of_processes_and_the_last_of_two_blocks(tmp_path: Path) -> None
     assert read_facts(written(tmp_path, bare)).layers == 12
 
 
+SCRIPT = """\
+#!/bin/bash
+#SBATCH --nodes=4
+LAYERS=24
+export WIDTH="1024"
+LR=1e-4
+LR=2e-4
+BATCH=$((8 * 4))
+ARGS=(
+    --num-layers $LAYERS
+    --hidden-size ${WIDTH} --num-attention-heads=16
+    --seq-length 2048 \\
+    --global-batch-size $BATCH
+    --micro-batch-size 4
+    --lr $LR
+    --min-lr 3.0e-5
+    # --lr-decay-style linear
+    --lr-decay-style cosine
+    --train-iters 5000
+    --lr-warmup-fraction .01
+    --clip-grad 1.0
+    --bf16
+    --untie-embeddings-and-output-weights
+    --data-path "$DATA_PATH"
+)
+torchrun --nproc_per_node 8 pretrain_gpt.py "${ARGS[@]}"
+"""
+
+
+def test_the_script_that_starts_it(tmp_path: Path) -> None:
+    path = written(tmp_path, SCRIPT)
+    assert kind_of(path) is megatron
+    facts = read_facts(path)
+    assert (facts.layers, facts.width, facts.heads, facts.context, facts.micro_batch) == (24, 1024, 16, 2048, 4)
+    assert (facts.schedule, facts.min_learning_rate, facts.planned_steps) == ("cosine", 3e-5, 5000)
+    assert (facts.warmup_steps, facts.decay_end_step, facts.grad_clip) == (50, 5000, 1.0)
+    assert (facts.precision, facts.tied_embeddings) == ("bf16", False)
+    # set twice, computed, set elsewhere
+    assert (facts.peak_learning_rate, facts.tokens_per_step, facts.dataset) == (None, None, None)
+
+
 def test_other_texts_are_no_arguments(tmp_path: Path) -> None:
     assert megatron.sniff(Path("x"), "num_layers = 12\nhidden_size: 3\nloading .. done\n") == 0.0
+    assert megatron.sniff(Path("x"), "python train.py --batch_size=32 --n_layer=4 --lr 1e-4 --num-layers 4\n") == 0.0
     path = written(tmp_path, "------------------------ arguments ------------------------\n  a .... 1\n")
     with pytest.raises(InputError, match="holds no arguments of Megatron"):
         megatron.read(path)

@@ -41,6 +41,14 @@ def test_facts_stay_as_they_were_read_and_the_causes_do_without_them() -> None:
     assert {"model_too_small", "too_few_tokens", "repeated_data", "bad_initialisation"} <= unknown
 
 
+def test_what_a_broken_run_lost_does_not_depend_on_what_its_steps_count() -> None:
+    broken = simulated.with_losses(run(None), lambda step, value, name: np.where(step < 6000, value, np.nan))
+    other = replace(broken, facts=replace(broken.facts, step_unit="epoch"))
+    lost, same = evidence.rest_of_plan(broken, 6000), evidence.rest_of_plan(evidence.by_step(other), 6000)
+    assert lost.value > 0.05
+    assert same.value == pytest.approx(lost.value, rel=0.3)
+
+
 def test_the_length_of_a_run_is_set_in_the_unit_of_its_log() -> None:
     assert evidence.length(run(None), 3.0) == {"run.steps": 3}
     assert evidence.length(run("epoch"), 3.0) == {"run.epochs": 3}

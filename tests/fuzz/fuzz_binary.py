@@ -15,6 +15,7 @@ import struct
 import sys
 import tempfile
 import time
+import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -272,6 +273,7 @@ def main() -> None:
     corpus.mkdir()
     for number, seed in enumerate(how.seeds):
         (corpus / f"seed-{number}").write_bytes(seed)
+    warnings.simplefilter("error")
     print(f"inputs and what fails are kept in {folder}", flush=True)
     options = [
         f"-max_total_time={seconds}",

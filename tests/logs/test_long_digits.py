@@ -36,6 +36,7 @@ def test_numbers_in_the_middle_between_two_doubles() -> None:
 def test_just_below_a_power_of_two() -> None:
     numbers = [2.0**power * (1 - 2.0**-53) for power in range(-9, 60)]
     same([text for number in numbers if "e" not in (text := repr(number))])
+    same(["8589934591.999999523"])  # a hair above the middle of 2^33 and the double below it, where doubles lie closer
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**19 - 1), st.integers(0, 19)), min_size=1, max_size=50))

@@ -43,18 +43,18 @@ class Mess:
 FORMATS = "data/formats"
 # path, form, how many lines of the beginning and of the end are enough
 WHERE: Mapping[str, tuple[str, str, int, int]] = {
-    "nanogpt": (f"{FORMATS}/nanogpt/train.log", LINES, 150, 20),
-    "llmc_main": (f"{FORMATS}/llmc/main.log", FILE, 260, 0),
-    "llmc_stdout": (f"{FORMATS}/llmc/stdout.log", LINES, 110, 0),
-    "nanochat": (f"{FORMATS}/nanochat/base_train.log", LINES, 250, 0),
+    "nanogpt": (f"{FORMATS}/nanogpt/train.log", LINES, 100, 15),
+    "llmc_main": (f"{FORMATS}/llmc/main.log", FILE, 150, 0),
+    "llmc_stdout": (f"{FORMATS}/llmc/stdout.log", LINES, 60, 0),
+    "nanochat": (f"{FORMATS}/nanochat/base_train.log", LINES, 110, 0),
     "modded_nanogpt": (f"{FORMATS}/modded_nanogpt/style_2026.log", LINES, 50, 0),
-    "litgpt": (f"{FORMATS}/litgpt/stdout.txt", LINES, 220, 0),
+    "litgpt": (f"{FORMATS}/litgpt/stdout.txt", LINES, 200, 0),
     "hugging_face": (f"{FORMATS}/hf_trainer/stdout.txt", LINES, 100, 0),
     "axolotl": (f"{FORMATS}/axolotl/debug.log", LINES, 100, 0),
-    "torchtitan": (f"{FORMATS}/torchtitan/train.log", LINES, 110, 0),
-    "megatron": (f"{FORMATS}/megatron_lm/train.log", LINES, 110, 30),
-    "gpt_neox": (f"{FORMATS}/gpt_neox/train.log", LINES, 80, 0),
-    "nanotron": (f"{FORMATS}/nanotron/train.log", LINES, 80, 0),
+    "torchtitan": (f"{FORMATS}/torchtitan/train.log", LINES, 70, 0),
+    "megatron": (f"{FORMATS}/megatron_lm/train.log", LINES, 60, 25),
+    "gpt_neox": (f"{FORMATS}/gpt_neox/train.log", LINES, 60, 0),
+    "nanotron": (f"{FORMATS}/nanotron/train.log", LINES, 60, 0),
     "bigscience": (
         "data/curves/bigscience/experiments__gpt2-meg__meg_gpt2_base_n4_dp1_tp4_pp4-1809579.log",
         LINES,
@@ -62,10 +62,10 @@ WHERE: Mapping[str, tuple[str, str, int, int]] = {
         0,
     ),
     "seed_run": ("data/curves/seed_run/train.log", LINES, 200, 0),
-    "csv": (f"{FORMATS}/generic/metrics.csv", ROWS, 130, 0),
-    "jsonl": (f"{FORMATS}/generic/metrics.jsonl", ROWS, 130, 0),
-    "lightning": (f"{FORMATS}/lightning_csvlogger/lightning_logs/version_0/metrics.csv", ROWS, 130, 0),
-    "panel": (f"{FORMATS}/wandb_export/panel.csv", ROWS, 100, 0),
+    "csv": (f"{FORMATS}/generic/metrics.csv", ROWS, 110, 0),
+    "jsonl": (f"{FORMATS}/generic/metrics.jsonl", ROWS, 60, 0),
+    "lightning": (f"{FORMATS}/lightning_csvlogger/lightning_logs/version_0/metrics.csv", ROWS, 110, 0),
+    "panel": (f"{FORMATS}/wandb_export/panel.csv", ROWS, 80, 0),
     "keras_csv": (f"{FORMATS}/keras/training.csv", ROWS, 100, 0),
     "keras_stdout": (f"{FORMATS}/keras/stdout.txt", DOCUMENT, 10_000, 0),  # an epoch's lines belong together
     "trainer_state": (f"{FORMATS}/hf_trainer/out/trainer_state.json", DOCUMENT, 10_000, 0),
@@ -77,6 +77,8 @@ def sample(name: str, root: Callable[[str], Path]) -> Sample:
     """A clean sample; `root` finds the public data."""
     path, form, head, tail = WHERE[name]
     text = root(path).read_bytes().decode().replace("\r\n", "\n")
+    if text.startswith("[{"):  # a list of records in one line
+        text = "}, {".join(text.split("}, {")[:60]).rstrip("}]\n") + "}]\n"
     lines = text.rstrip("\n").split("\n")
     kept = lines if len(lines) <= head + tail else lines[:head] + (lines[-tail:] if tail else [])
     return Sample(form, "\n".join(kept) + "\n", name)
@@ -85,7 +87,8 @@ def sample(name: str, root: Callable[[str], Path]) -> Sample:
 # ---------------------------------------------------------------- a second run, with other losses
 
 LOSS = re.compile(
-    r"""((?:(?:\b|(?<=[0-9]m))loss(?:\ train)?|\blm[ _]loss(?:\ value)?|_loss|/loss|\btrl|\btel|\bbpb)['"]?[:=]?\s*['"]?)"""
+    r"((?:(?:\b|(?<=[0-9]m))loss(?:\ train)?|\blm[ _]loss(?:\ value)?|_loss|/loss|\btrl|\btel|\bbpb)"
+    r"['\"]?[:=]?\s*['\"]?)"
     r"([0-9]+\.[0-9]+)(?![0-9])",
     re.VERBOSE,
 )

@@ -106,6 +106,7 @@ def test_what_is_printed_is_the_state_to_four_digits() -> None:
     assert run.facts.tokens_per_step == 1024
     assert run.facts.unique_tokens == 470 * 1024
     assert run.facts.step_unit is None
+    assert (run.facts.planned_steps, run.facts.sources["planned_steps"]) == (300, "the summary at the end")
 
 
 def test_a_run_folder_is_its_newest_state() -> None:
@@ -513,11 +514,17 @@ def test_no_mess_breaks_it(tmp_path: Path) -> None:
         '{"loss": 3.2, "epoch": 1, "learning_rate": 0.1}\n',  # JSON lines are a table
         "logs = {'loss': 0.26, 'learning_rate': 2.4e-05, 'epoch': 1.0}\n",
         '{"log_history": []}',
+        "    {'loss': 3.2, 'grad_norm': 1.1, 'learning_rate': 4e-05, 'epoch': 0.5}    as version 4 prints it\n",
         "import json\nstate = json.load(open('trainer_state.json'))['log_history']\n",
     ],
 )
 def test_other_texts_are_not_taken(text: str) -> None:
     assert hugging_face.sniff(Head(text)) == 0.0
+
+
+def test_a_row_with_a_bar_behind_it_is_taken() -> None:
+    text = printed(history(50, 50))[0] + "                 \r 10%|##  | 50/500 [00:01<00:29, 10.00it/s]"
+    assert hugging_face.sniff(Head(text.replace("\r", ""))) == 0.95
 
 
 @pytest.mark.parametrize("text", [*printed(history(50, 50)), *printed(history(50, 50), 4), state(history(10, 20))])

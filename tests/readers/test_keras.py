@@ -145,7 +145,8 @@ def test_a_history_with_validation_every_other_epoch() -> None:
         "epoch,val_loss,loss\n0,4.5,4.4\n",  # CSVLogger sorts them
         "epoch,loss,tokens\n0,4.5,4.4\n",
         "epoch,global_step,grad_norm,loss\n0,1,2,3\n",
-        "epoch,loss\nx,4.5\n",
+        "epoch,loss\n0,4.5\n",  # may be anybody's
+        "epoch,accuracy,loss\nx,0.1,4.5\n",
         "epoch\tloss time\n",
         '{"loss": [1.0, 2.0], "accuracy": [0.5, 0.6]}',
         '{"loss": [1.0, 2.0], "val_loss": [0.5, 0.6], "step": [1, 2]}',

@@ -63,7 +63,10 @@ def assert_same(run: Run, expected: Run, *, loses: bool = False) -> None:
     for column in COLUMNS:
         series, other = getattr(run, column), getattr(expected, column)
         if loses:
-            assert points(run, column) <= points(expected, column), column
+            new = points(run, column) - points(expected, column)
+            if run.format == "llmc" and column == "val_loss":  # it belongs to the step before it, which may be gone
+                new = {point for point in new if point[1] not in {value for _, value in points(expected, column)}}
+            assert not new, column
             continue
         np.testing.assert_array_equal(series.step, other.step, err_msg=column)
         np.testing.assert_array_equal(series.value, other.value, err_msg=column)
@@ -142,7 +145,9 @@ def test_a_resume_wins_and_what_it_overtook_is_kept(name: str, tmp_path: Path) -
     first = min(back)
     for column in LOSSES:
         first_run, second_run, got = points(expected, column), points(other, column), points(run, column)
-        assert {point for point in got if point[0] < first} == {point for point in first_run if point[0] < first}
+        early = {point for point in got if point[0] < first}  # an evaluation may follow the step that it is of
+        assert early <= first_run | second_run
+        assert {step for step, _ in early} == {step for step, _ in first_run if step < first}
         assert {point for point in got if point[0] > first} == {point for point in second_run if point[0] > first}
         if overtaken := {point for point in first_run if point[0] > first}:
             pieces = run.superseded[column]
@@ -231,7 +236,7 @@ def strategies() -> dict[str, st.SearchStrategy[object]]:
 LOOSE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=LOOSE, database=None)
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=LOOSE, database=None)
 @given(**strategies())
 def test_messes_at_once(name: str, chosen: list[str], packing: str, seed: int, tmp_path: Path) -> None:
     combined(name, chosen, packing, seed, tmp_path)

@@ -323,6 +323,15 @@ def test_processes_that_write_at_the_same_time(tmp_path: Path) -> None:
     np.testing.assert_allclose(run.rank_loss_spread.value, 0.2, atol=1e-6)
 
 
+def test_processes_whose_losses_are_infinite(tmp_path: Path) -> None:
+    for rank in range(2):
+        events = [event(step, simple("train/loss", float("inf") if step > 20 else rank + 1.0)) for step in range(30)]
+        written(tmp_path, events, f"events.out.tfevents.17.host{rank}.1.0")
+    run = read(tmp_path)
+    assert (len(run.train_loss), run.train_loss.num_not_finite) == (30, 9)
+    assert run.rank_loss_spread.finite.value.tolist() == [1.0] * 21
+
+
 def test_keras_counts_epochs(tmp_path: Path) -> None:
     written(tmp_path, losses(range(8), "epoch_loss"), f"train/{FILE}")
     validation = losses(range(8), "epoch_loss", shift=1.0) + losses(

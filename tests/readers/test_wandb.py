@@ -159,6 +159,18 @@ def test_values_that_are_stored_as_numbers(tmp_path: Path) -> None:
     assert set(run.others["m"].value) == {-3.0}
 
 
+def test_numbers_at_the_ends_of_what_a_double_holds(tmp_path: Path) -> None:
+    """In columns that are read further: steps that are no count, tokens, skipped updates, shares."""
+    ends = ["1e308", "-1e308", "Infinity", "-Infinity", "NaN", "1e308", "3"]
+    records = [
+        row(loss=text, tokens=text, skipped_steps=text, mfu=text, step_time_ms=text, global_step=step, _step=str(place))
+        for place, (text, step) in enumerate(zip(ends, ["1e300", "-1e300", "1", "2", "3", "4", "5"], strict=True))
+    ]
+    run = read(written(tmp_path, [*records, *records]))
+    assert run.train_loss.step.tolist() == [1, 2, 3, 4, 5]
+    assert run.facts.tokens_per_step is None
+
+
 def test_names_that_are_nested_or_not(tmp_path: Path) -> None:
     deep = field(1, field(2, b"val") + field(2, b"loss") + field(16, b"3.0"))
     plain = field(1, field(1, b"train/loss") + field(16, b"2.0"))

@@ -7,7 +7,8 @@ Physics: a fresh model gives every token the same probability, so what is logged
 
 and what changes at a resume, in train and val alike, at once and for good, while both go on falling in parallel, is no
 learning: another tokenizer, mask or unit from there on. Val in a constant ratio of that kind to train is in another
-unit than train. Between tokenizers only this can be compared:
+unit than train; a train that lies above val by just what a column of its own holds has that term (experts' balance,
+z-loss) added in. Between tokenizers only this can be compared:
 
     bits per byte = nats per token / (B ln 2)
 
@@ -22,9 +23,11 @@ References: Shannon 1951, Prediction and Entropy of Printed English (entropy of 
 """
 
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from talweg import evidence, simulated
 from talweg.curve.offset import Offset, offset
@@ -45,6 +48,10 @@ JUMP = 0.1  # nats: a change of level that is looked at. Our choice: resumes of 
 SURE = 5.0  # standard errors of that change, in train and in val
 TOGETHER = 0.25  # by which the two changes may differ, of train's, beyond twice their error. Our choice
 MIN_POINTS = 8  # losses. Our choice
+# Columns that trainers add into the loss they log: of experts' balance, of the size of logits. By their usual names
+TERMS = re.compile(r"aux|z[-_ ]?loss|balanc|router.*loss|moe.*loss")
+STEEP = 0.15  # of the log: the first fall, in which neighbouring training losses are no measure. Our choice
+TERM, SAME_TERM = 0.02, 0.2  # nats of such a term that count; share by which the difference may miss it. Our choice
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,8 @@ def examine(run: Run) -> Finding:
             )
             return missing("bytes_per_token", because=f"{told} that")
         return missing("val_loss", because=f"needs a loss curve of {MIN_POINTS} finite points")
-    for found in (_changed_on_the_way(run), _two_units(run, train, val), _by_first_loss(run)):
+    answers = (_changed_on_the_way(run), _two_units(run, train, val), _added_term(run), _by_first_loss(run))
+    for found in answers:
         if found is not None:
             return found
     raise AssertionError("the first loss always has an answer")
@@ -121,6 +129,43 @@ def _two_units(run: Run, train: Series, val: Series) -> Finding | None:
                 )
                 return _present(because, None)
     return None
+
+
+# ---------------------------------------------------------------- what was added to a loss
+
+
+def _added_term(run: Run) -> Finding | None:
+    """Present where train lies above what was evaluated by just what another logged column holds, early and late."""
+    evaluated = run.train_eval_loss.finite if len(run.train_eval_loss.finite) >= MIN_POINTS else run.val_loss.finite
+    beside = evidence.above_logged(run, evaluated)
+    if beside is None or (run.facts.dropout and not run.train_eval_loss):
+        return None  # dropout lifts train too
+    settled = beside[0] > STEEP * beside[0][-1]
+    step, above = beside[0][settled], -beside[1][settled]
+    if step.size < MIN_POINTS:
+        return None
+    for name, column in run.others.items():
+        term = column.finite
+        if not TERMS.search(name.lower()) or len(term) < MIN_POINTS or float(term.value.min()) < 0:
+            continue
+        if all(
+            _holds(part, held)
+            for part, held in zip(*(np.array_split(a, 2) for a in (above, term.at(step))), strict=True)
+        ):
+            level = float(np.median(term.at(step)[-step.size // 2 :]))
+            because = (
+                f"train lies {float(np.median(above[-step.size // 2 :])):+.3f} from the evaluated loss, and {name} is "
+                f"{level:.3f}, early and late: it is added into train_loss, and not into what train is compared with"
+            )
+            return _present(because, None)
+    return None
+
+
+def _holds(above: NDArray[np.float64], term: NDArray[np.float64]) -> bool:
+    """Whether a difference is that term, beyond its scatter."""
+    error = float(above.std(ddof=1)) / math.sqrt(above.size)
+    level = float(term.mean())
+    return level > TERM and abs(float(above.mean()) / level - 1) < SAME_TERM and float(above.mean()) > SURE * error
 
 
 # ---------------------------------------------------------------- the unit of all of it

@@ -64,7 +64,7 @@ def examine(run: Run) -> Finding:
     error = gap.high - gap.value
     counts = max(MATERIAL, error, SHARE * abs(gap.value))
     if most < counts:
-        return Finding("absent", parts)
+        return _absent(run, parts)
     if least < counts:
         because = f"{parts}: {least:.3f} to {most:.3f} of the gap may be the logging's; it takes {counts:.3f} to matter"
         return missing("train_eval_loss", because=because)
@@ -83,9 +83,15 @@ def _like_for_like(run: Run) -> Finding | None:
     told = f"training text was evaluated as val was: val - train is {gap.value.value:+.3f}, like for like"
     artefact = evidence.artefact(run).size
     if logged is None or artefact is None:
-        return Finding("absent", told)
+        return _absent(run, told)
     part = f"train_loss lies {artefact.value:+.3f} ±{artefact.high - artefact.value:.3f} from that"
-    return Finding("absent", f"{told}; {part}, so against it the gap would be {logged.value:+.3f}{_scatter(run)}")
+    return _absent(run, f"{told}; {part}, so against it the gap would be {logged.value:+.3f}{_scatter(run)}")
+
+
+def _absent(run: Run, because: str) -> Finding:
+    """That the gap is none of logging; unknown where the log would not show that the loss is NaN."""
+    unseen = evidence.unseen(run)
+    return Finding("absent", because) if unseen.known else missing("grad_norm", because=f"{because}; {unseen.because}")
 
 
 def _sizes(artefact: Estimate) -> tuple[float, float]:

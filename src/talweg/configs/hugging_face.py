@@ -63,8 +63,6 @@ TIED = {"gpt2": True, "gemma": True, **dict.fromkeys(("llama", "mistral", "qwen2
 
 def sniff(path: Path, head: str) -> float:
     """A model's config.json names its kind and the library; arguments have names that only the Trainer has."""
-    if BEGINS.search(head):
-        return 0.95
     start = head.lstrip()
     if start.startswith("{"):
         names = set(re.findall(r"\"([a-z_0-9]+)\"\s*:", head))
@@ -72,7 +70,9 @@ def sniff(path: Path, head: str) -> float:
             return 0.95
         return 0.95 if len(names & OWN_ARGUMENTS) >= 3 and not names & SHAPE else 0.0
     names = {match[1] for line in start.split("\n") if len(line) < 1000 and (match := PRINTED.match(line))}
-    return 0.9 if len(names & OWN_ARGUMENTS) >= 3 and not names & SHAPE else 0.0
+    if len(names & OWN_ARGUMENTS) < 3 or names & SHAPE:
+        return 0.0
+    return 0.95 if BEGINS.search(head) else 0.9
 
 
 def read(path: Path, known: Facts | None = None) -> Facts:

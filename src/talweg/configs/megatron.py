@@ -5,8 +5,11 @@
       lr_decay_style .................................. cosine
     -------------------- end of arguments ---------------------
 
-A file that holds such a block is a configuration. Lengths may stand in iterations, samples or tokens; those in
-samples and tokens are divided by the batch, unless that grows while it is trained.
+A file that holds such a block is a configuration, and so is the shell script that starts the trainer (--num-layers 12
+--lr-decay-style cosine ...). Nothing is executed: a variable of the script is followed where it is set once.
+
+Lengths may stand in iterations, samples or tokens; those in samples and tokens are divided by the batch, unless that
+grows while it is trained.
 """
 
 import ast
@@ -26,6 +29,10 @@ BEGIN = re.compile(r"-{5,} arguments -{5,}\s*$")
 END = re.compile(r"-{5,} end of arguments -{5,}\s*$")
 ARGUMENT = re.compile(r"(?:^|[\s:\]|])(?P<name>[A-Za-z_]\w*) \.*\s(?P<value>.*?)\s*$")
 ORIGIN = re.compile(r"(?:\.{2,}|(?<=[\]})]))(?:updated|default)$")  # GPT-NeoX says so behind a value
+FLAG = re.compile(r"(?<!\S)[\"']?--([a-z][a-z0-9-]+)(?:(?: +|=)(?!-[a-z-])(\"[^\"\n]*\"|'[^'\n]*'|[^\s\\\"')]+))?")
+ASSIGNED = re.compile(r"^\s*(?:export +)?([A-Za-z_]\w*)=(\"[^\"\n]*\"|'[^'\n]*'|[^\s;#(]+)\s*(?:#.*)?$", re.MULTILINE)
+VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+FEWEST_FLAGS = 3  # of OWN: other trainers have one or two of these too
 OWN = {"num_layers", "hidden_size", "num_attention_heads", "seq_length", "train_iters", "lr_decay_style"}
 
 # fact <- arguments, the surest first, where nothing is computed
@@ -62,20 +69,45 @@ def sniff(path: Path, head: str) -> float:
     if any(BEGIN.search(line) for line in lines):
         return 0.95
     found = {pair[0] for line in lines if " .." in line and (pair := argument(line)) is not None}
-    return 0.9 if len(OWN & found) >= 3 else 0.0
+    if len(OWN & found) >= 3:
+        return 0.9
+    return 0.92 if "--" in head and len(OWN.intersection(_of_script(head))) >= FEWEST_FLAGS else 0.0
 
 
 def read(path: Path) -> Facts:
-    """What the last block of arguments in a file states. Raises InputError when there is none."""
+    """What the last block of arguments in a file states, or a script. Raises InputError when it is neither."""
     values: dict[str, object] = {}
-    for line in read_text(path).text.split("\n"):
+    text = read_text(path).text
+    for line in text.split("\n"):
         if BEGIN.search(line):
             values = {}
         elif " .." in line and (pair := argument(line)) is not None:
             values[pair[0]] = pair[1]
     if not OWN.intersection(values):
-        raise InputError(f"{path} holds no arguments of Megatron (num_layers ...... 12)")
+        values = _of_script(text)
+    if not OWN.intersection(values):
+        raise InputError(f"{path} holds no arguments of Megatron (num_layers ...... 12, or --num-layers 12)")
     return facts(values, Path(path).name)
+
+
+def _of_script(text: str) -> dict[str, object]:
+    """The arguments that a shell script gives; those whose value it computes, or sets twice, are left out."""
+    text = re.sub(r"(?m)^\s*#.*$", "", text)
+    variables: dict[str, str | None] = {}
+    for name, value in ASSIGNED.findall(text):
+        value = value.strip("\"'")
+        variables[name] = value if variables.get(name, value) == value else None
+    values: dict[str, object] = {}
+    for name, given in FLAG.findall(text):
+        value = given.strip("\"'")
+        for _ in range(3):  # a variable may be set from another
+            value = VARIABLE.sub(lambda found: variables.get(found[1] or found[2]) or "\0", value)
+        key = name.replace("-", "_")
+        if "\0" in value or "$" in value or "`" in value:
+            values.pop(key, None)
+        else:
+            values[key] = literal(value) if value else True
+    return values
 
 
 def argument(line: str) -> tuple[str, object] | None:

@@ -3,13 +3,15 @@
 Every function takes a Run and answers None when the run does not offer enough. Answers are cached by run.
 """
 
-from talweg.evidence.fitted import Forecast, RunFit, fit, forecast, scatter, why_no_forecast
+from talweg.evidence.ahead import Ahead, Forecast, forecast, why_no_forecast
+from talweg.evidence.fitted import RunFit, fit, scatter
 from talweg.evidence.levels import (
     FEW,
     EvalNoise,
     Gap,
     Judged,
     RunEvent,
+    above_logged,
     batch_noise,
     eval_noise,
     events,
@@ -42,6 +44,7 @@ from talweg.evidence.updates import by_step, length
 
 __all__ = [
     "FEW",
+    "Ahead",
     "Artefact",
     "EvalNoise",
     "Expected",
@@ -54,6 +57,7 @@ __all__ = [
     "RunEvent",
     "RunFit",
     "Unseen",
+    "above_logged",
     "artefact",
     "at_frequencies",
     "batch_noise",

@@ -10,7 +10,6 @@ from talweg.curve import noise as curve_noise
 from talweg.estimate import Estimate
 from talweg.evidence.levels import Judged, eval_noise, judged
 from talweg.evidence.plan import horizon, rate_at
-from talweg.evidence.repeated import repetition_ahead
 from talweg.laws import annealing, gain
 from talweg.laws import forecast as law
 from talweg.run import Run
@@ -73,17 +72,6 @@ class RunFit:
         return Estimate.normal(mean * share, sd * share).at_least(0.0)
 
 
-@dataclass(frozen=True, eq=False)
-class Forecast:
-    """One evaluation's value at `step` with its 80 % interval, and the curve that leads there."""
-
-    step: float
-    loss: Estimate
-    band_step: Array
-    band: Array  # (T, 3): value, low, high
-    because: str
-
-
 @lru_cache(maxsize=32)
 def fit(run: Run) -> RunFit | None:
     """The annealing law on the judged loss. None for fewer than eight usable points or a loss that is not finite."""
@@ -107,54 +95,6 @@ def scatter(run: Run, j: Judged) -> float:
         return known.sd
     found = curve_noise.noise(j.loss.step, j.loss.value)
     return 0.0 if found is None else found.sd
-
-
-def forecast(run: Run, schedule: Schedule | None = None, steps: float | None = None) -> Forecast | None:
-    """The rest of the run under its own plan, or from here on under another schedule or length.
-
-    None when there is no fit, no plan, or no learning rate to follow. The interval is of one evaluation: it holds the
-    uncertainty of the level, what repeated text may add, and the scatter of an evaluation about the level.
-    """
-    found = fit(run)
-    if found is None or not found.schedule_known:
-        return None
-    end = steps or (float(schedule.end_step) if schedule is not None else horizon(run))
-    if end is None or end <= found.law.last_step:
-        return None
-    path = found.path if schedule is None and steps is None else _path(run, end, schedule, found.complete)
-    ahead = np.linspace(found.law.last_step, end, 60)
-    mean, sd = found.law.on(path, ahead)
-    repeated, repeated_sd = repetition_ahead(run, ahead)
-    mean = mean + repeated
-    wide = np.sqrt(sd**2 + found.law.noise_sd**2 + repeated_sd**2)
-    bands = np.stack([mean, mean - 1.2815515655 * wide, mean + 1.2815515655 * wide], axis=1)
-    first = law.first_step(found.path, found.law.last_step)
-    because = (
-        f"annealing law fitted to {found.judged.name} from step {first:,.0f}; "
-        f"the interval includes the scatter of one evaluation, {found.law.noise_sd:.4f}"
-    )
-    if repeated[-1] >= 0.0005:
-        because += f"; {repeated[-1]:+.3f} for text seen again, between 0 and {2 * repeated[-1]:.3f}"
-    return Forecast(end, Estimate.normal(float(mean[-1]), float(wide[-1])), ahead, bands, because)
-
-
-def why_no_forecast(run: Run) -> str:
-    """What a forecast of the run's own plan lacks; empty when there is one."""
-    end = horizon(run)
-    if end is None:
-        return "needs planned_steps"
-    if run.last_step is not None and end <= run.last_step:
-        return "the plan is done"
-    if rate_at(run, 0.0) is None:
-        return "needs the learning rate, logged or configured"
-    return "" if forecast(run) is not None else "needs eight values of the loss after the warm-up"
-
-
-def _path(run: Run, end: float, schedule: Schedule | None, complete: float) -> annealing.Path:
-    steps = annealing.grid(end)
-    rate = rate_at(run, steps, schedule)
-    assert rate is not None, "a fit with a known schedule has a rate"
-    return annealing.path(steps, rate, complete)
 
 
 def counterfactual(run: Run, schedule: Schedule, steps: float) -> Estimate | None:

@@ -13,6 +13,7 @@ from talweg.laws import logged_loss
 from talweg.run import Run, Series
 
 LATE = 0.3  # of the pairs. Our choice: the end of the log, and at least three
+REACHES = 0.5  # of the log: as far as evaluated training text must, to stand for the end. Our choice
 FEW_POINTS = 1.2  # Student's t of five pairs over the normal at 80 %
 
 
@@ -69,7 +70,9 @@ def _late(run: Run, evaluated: Series) -> Estimate | None:
 @lru_cache(maxsize=32)
 def artefact(run: Run) -> Artefact:
     """Measured against the training text in evaluation mode where the log has it; else the sum of lag and dropout."""
-    measured = _late(run, run.train_eval_loss.finite)
+    evaluated, train = run.train_eval_loss.finite, run.train_loss.finite
+    reaches = bool(evaluated and train) and evaluated.step[-1] >= REACHES * train.step[-1]
+    measured = _late(run, evaluated) if reaches else None
     if measured is not None:
         told = f"it lies {-measured.value:+.3f} from the training text in evaluation mode (train_eval_loss)"
         return Artefact(-measured, told)

@@ -128,8 +128,12 @@ class ColumnCells:
         key = tuple(map(id, self.rows))
         if key not in shared:
             shared[key] = np.concatenate(self.rows) if self.rows else np.empty(0, dtype=np.int64)
+        row = shared[key]
         value = np.concatenate(self.values) if self.values else np.empty(0)
-        return Cells(shared[key], value, 0.0 if self.num_decimals < 0 else 10.0**-self.num_decimals)
+        if not bool(np.all(row[1:] > row[:-1])):  # rows that were looked at by themselves come after their piece
+            order = np.argsort(row, kind="stable")
+            row, value = row[order], value[order]
+        return Cells(row, value, 0.0 if self.num_decimals < 0 else 10.0**-self.num_decimals)
 
     def _text(self, text: bytes, row: int) -> None:
         self.num_texts += 1

@@ -7,7 +7,7 @@ few skeletons, so the cost of a line is that of finding its numbers.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 
@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talweg.logs.columns import decimals
+from talweg.logs.pieces import LineText, pieces
 from talweg.logs.prefix import bare
 from talweg.logs.recipes import Fields, Parse, Recipe, recipes, runs, values_of
 from talweg.run import Reading
 
-CHUNK = 1 << 20  # bytes at a time: the arrays made of them should stay in the cache
 MOST_SKELETONS = 100_000  # that are remembered; prose has one a line
 MOST_ASKED = 1_000  # lines of one skeleton without a field that are shown to `other`: what repeats so is no setting
 MOST_BROKEN = 100  # lines of one skeleton that are judged one by one for a number that is none
@@ -128,7 +128,7 @@ class Lines:
     def read(self, chunks: Iterable[bytes]) -> "Lines":
         """Take all pieces, each of which ends at the end of a line, but for the last one perhaps."""
         for chunk in chunks:
-            for piece in _pieces(chunk):
+            for piece in pieces(chunk):
                 self.take(piece)
         return self
 
@@ -170,7 +170,7 @@ class Lines:
         if digit[0]:
             edges = np.append(0, edges)
         codes = np.fromiter(map(self._codes.get, skeletons, repeat(-1)), np.int64, len(skeletons))
-        lines = _LineText(chunk)
+        lines = LineText(chunk)
         if (codes < 0).any():
             self._learn(codes, skeletons, lines)
         starts, ends = edges[::2], edges[1::2]
@@ -186,7 +186,7 @@ class Lines:
         self.num_lines += len(skeletons)
         self.num_with_fields += int(np.count_nonzero(kinds))
 
-    def _learn(self, codes: NDArray[np.int64], skeletons: Sequence[bytes], lines: "_LineText") -> None:
+    def _learn(self, codes: NDArray[np.int64], skeletons: Sequence[bytes], lines: LineText) -> None:
         """Ask `parse` about lines like none before."""
         if len(self._codes) > MOST_SKELETONS:
             self._codes = {key: code for key, code in self._codes.items() if code >> SLOT_BITS}
@@ -220,7 +220,7 @@ class Lines:
         text: NDArray[np.uint8],
         starts: NDArray[np.intp],
         ends: NDArray[np.intp],
-        lines: "_LineText",
+        lines: LineText,
     ) -> None:
         """The fields of all lines of one kind."""
         sample = [lines[row] for row in rows[:SAMPLED]] if kind.seen < SAMPLED else []
@@ -245,7 +245,7 @@ class Lines:
             rows = rows[~broken]
         self._add(kind, rows.astype(np.int64) + self.num_lines, values)
 
-    def _one_by_one(self, kind: _Skeleton, rows: NDArray[np.intp], lines: "_LineText") -> None:
+    def _one_by_one(self, kind: _Skeleton, rows: NDArray[np.intp], lines: LineText) -> None:
         for row in rows:
             line = lines[row]
             fields = self.parse(line) or {}
@@ -272,7 +272,7 @@ class Lines:
                 self._parts.setdefault(name, []).append((group, value))
 
     def _pass_over(
-        self, rows: NDArray[np.intp], skeletons: Sequence[bytes], lines: "_LineText", before: NDArray[np.int64]
+        self, rows: NDArray[np.intp], skeletons: Sequence[bytes], lines: LineText, before: NDArray[np.int64]
     ) -> None:
         """Lines without a field."""
         for row in rows:
@@ -369,35 +369,6 @@ def _filled(points: Points, steps: Points) -> Points:
     step = points.step.copy()
     step[lacking] = np.where(place >= 0, steps.value[np.maximum(place, 0)], np.nan)
     return replace(points, step=step)
-
-
-class _LineText:
-    """The lines of a chunk, found when the first is asked for. Decoded as Latin-1, so that characters are bytes."""
-
-    def __init__(self, chunk: bytes) -> None:
-        self.chunk = chunk
-        self.ends: NDArray[np.intp] | None = None
-
-    def _bytes(self, row: int) -> bytes:
-        if self.ends is None:
-            self.ends = np.flatnonzero(np.frombuffer(self.chunk, dtype=np.uint8) == ord("\n"))
-        start = int(self.ends[row - 1]) + 1 if row else 0
-        return self.chunk[start : int(self.ends[row])]
-
-    def __getitem__(self, row: int) -> str:
-        return self._bytes(row).decode("latin-1")
-
-    def decoded(self, row: int) -> str:
-        return self._bytes(row).decode("utf-8", errors="replace")
-
-
-def _pieces(chunk: bytes) -> Iterator[bytes]:
-    """A large chunk in pieces of about CHUNK bytes that end at the end of a line."""
-    start = 0
-    while start < len(chunk):
-        end = chunk.find(b"\n", start + CHUNK) + 1 or len(chunk)
-        yield chunk[start:end]
-        start = end
 
 
 def _tail_decimals(line: str) -> int:

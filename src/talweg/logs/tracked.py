@@ -102,11 +102,14 @@ def _in_our_unit(role: str, column: Column) -> tuple[Column, list[str]]:
     if role == "mfu" and finite.size and finite.max() > 1:
         told = f"{column.name}: values above 1 were read as percent"
         return replace(column, value=column.value / 100, resolution=column.resolution / 100), [told]
-    if role == "skipped_steps" and (falls := np.minimum(np.diff(finite), 0.0)).any():
+    with np.errstate(over="ignore"):
+        falls = np.minimum(np.diff(finite), 0.0)
+    if role == "skipped_steps" and falls.any():
         each = np.count_nonzero(falls) > RESTARTS
         how = "were read as counts of each row and added up" if each else "were read as a count that starts over"
         column = column.only(np.isfinite(column.value))
-        total = np.cumsum(finite) if each else finite - np.append(0.0, np.cumsum(falls))
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = np.cumsum(finite) if each else finite - np.append(0.0, np.cumsum(falls))
         return replace(column, value=total), [f"{column.name}: the values fall again, so they {how}"]
     return column, []
 
@@ -125,8 +128,10 @@ def _facts(roles: Roles, by_name: Mapping[str, Column]) -> tuple[Facts, tuple[st
     if roles.tokens is None or facts.tokens_per_step is not None:
         return facts, ()
     tokens = by_name[roles.tokens]
-    more = np.diff(tokens.step)
-    rates = np.diff(tokens.value)[more > 0] / more[more > 0]
+    with np.errstate(invalid="ignore", over="ignore"):
+        more = np.diff(tokens.step)
+        rates = np.diff(tokens.value)[more > 0] / more[more > 0]
+    rates = rates[np.abs(rates) < 1e300]
     rate = float(np.median(rates)) if rates.size else 0.0
     if 0 < rate < 1e300 and np.mean(np.abs(rates - rate) <= EVEN * rate) >= MOSTLY:
         return facts.over(Facts.stated(f"growth of column {roles.tokens}", tokens_per_step=rate)), ()

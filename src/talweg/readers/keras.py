@@ -191,13 +191,22 @@ def _facts(size: int | None, source: str, epochs: int | None = None) -> Facts:
 
 
 def _is_csv(text: str) -> bool:
-    """Whether the header is one of CSVLogger's: epoch, then the metrics in alphabetical order, loss among them."""
+    """Whether the header is one of CSVLogger's: epoch, then the metrics in alphabetical order, loss among them.
+
+    A table of epoch and loss alone may be anybody's.
+    """
     header, _, rows = text.partition("\n")
     delimiter = next((sign for sign in (",", ";", "\t") if sign in header), None)
     if delimiter is None:
         return False
     first, *names = header.strip().split(delimiter)
-    if first != "epoch" or "loss" not in names or names != sorted(names) or any(map(NOT_METRICS.match, names)):
+    if (
+        first != "epoch"
+        or "loss" not in names
+        or len(names) < 2
+        or names != sorted(names)
+        or any(map(NOT_METRICS.match, names))
+    ):
         return False
     row = rows.split("\n")[0].strip().split(delimiter) if rows else []
     return bool(row) and row[0].isdigit()

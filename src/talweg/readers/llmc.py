@@ -45,7 +45,7 @@ VAL_LOSS = re.compile(rf"\bval loss:? (?P<val_without_step>{NUMBER})\s*$")
 ACCURACY = re.compile(rf"\bHellaSwag: [0-9]+/[0-9]+ = (?P<hellaswag_without_step>{NUMBER})\s*$")
 OURS = re.compile(
     r"(?:^|[\s\]:])s:[0-9]+ (?:trl|tel):[-0-9ni]"
-    r"|^(?:[^\n]{0,80}\s)?step +[0-9]+/[0-9]+ ?[|:] (?:train )?loss [-0-9ni][^|\n]*(?:\| ?norm [-0-9ni]|ms[,)])"
+    r"|^(?:[^\n]{0,80}[\s:\]])?step +[0-9]+/[0-9]+ ?[|:] (?:train )?loss [-0-9ni][^|\n]*(?:\| ?norm [-0-9ni]|ms[,)])"
     r"|^step [0-9]+: train loss [-0-9ni][^ \n]* \(took [0-9.]+ ms\)",
     re.MULTILINE,
 )

@@ -28,7 +28,7 @@ from talweg.run import Facts, LossKind, Run, Series
 NAME = "megatron"
 
 ITERATION = re.compile(
-    rf"(?:samples/sec:\s*(?P<samples>{NUMBER})\s*\|\s*)?(?:\[[^\]|]*\]\s*)?"
+    rf"(?:samples/sec:\s*(?P<samples>{NUMBER})\s*\|\s*(?:\[[^\]|]*\]\s*)?)?"
     r"iteration\s+(?P<step>[0-9]+)\s*/\s*(?P<planned>[0-9]+)\s*(?P<rest>\|.*)$"
 )
 EVALUATION = re.compile(
@@ -169,11 +169,13 @@ def _losses(points: dict[str, Points], name: str, facts: Facts) -> tuple[Points,
     there = np.isin(lines.line, loss.line)
     none = there & (value == 0.0) & (skipped > 0)  # a mean over no update
     lacking = ~there | none
+    torn = np.zeros(len(lines), dtype=np.bool_)  # the line ends before it says how many updates were skipped
     if SKIPPED in points:
+        torn = ~np.isin(lines.line, points[SKIPPED].line)
         all_skipped = (skipped > 0) & (skipped >= _lengths(lines.step))
     else:
         all_skipped = np.full(len(lines), facts.precision not in ("bf16", "fp32"))
-    is_nan = lacking & (~all_skipped | (nans > 0))
+    is_nan = lacking & ~torn & (~all_skipped | (nans > 0))
     keep = ~lacking | is_nan
     value[is_nan] = np.nan
     rank = None if lines.rank is None else lines.rank[keep]

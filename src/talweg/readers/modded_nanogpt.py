@@ -28,7 +28,7 @@ LINE = re.compile(
     r"(?P<step>[0-9]+)/(?P<planned>[0-9]+) +(?P<rest>\w+:.*)$"
 )
 OURS = re.compile(
-    r"^(?:[^\n]{0,80}\s)?step:[0-9]+/[0-9]+ (?:(?:train|val)_loss:[-0-9ni]|train_time:[0-9.]+m?s)"
+    r"^(?:[^\n]{0,80}[\s:\]])?step:[0-9]+/[0-9]+ (?:(?:train|val)_loss:[-0-9ni]|train_time:[0-9.]+m?s)"
     r"|^[0-9]+/[0-9]+ (?:val_loss: \S+ val_bpb|train_loss: \S+ train_time): ",
     re.MULTILINE,
 )

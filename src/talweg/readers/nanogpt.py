@@ -46,6 +46,7 @@ COLUMNS: tuple[tuple[str, str, str, LossKind], ...] = (
     ("tokens_per_second", "tokens_per_second", "tokens_per_second", "unknown"),
 )
 
+ANOTHER = re.compile(r"(?:iter|step)\s+[0-9][0-9,]*(?:\s*/\s*[0-9,]+)?\s*[:|,]\s*(?:train\s+)?loss", re.IGNORECASE)
 ECHO = re.compile(r"^Overriding config with (.+):\s*$")
 OVERRIDE = re.compile(r"^Overriding: ([A-Za-z_]\w*) = (.*)$")
 COMMAND = re.compile(r"^(?:\S*[$#>%+]\s+)?(?:\w+=\S+\s+)*(?:python[0-9.]*|torchrun)\s.*\btrain\w*\.py\b(.*)$")
@@ -106,8 +107,14 @@ def parse(line: str) -> Fields | None:
     fields = {key: Span(*match.span(key)) for key in keys}
     if (rank := rank_in(match)) is not None:
         fields["rank"] = Span(*rank)
-    take_named(fields, line, match.start("rest"), USUAL if "loss" in fields else RATES, strict=True)
+    take_named(fields, _alone(line), match.start("rest"), USUAL if "loss" in fields else RATES, strict=True)
     return fields
+
+
+def _alone(line: str) -> str:
+    """A line without what another process wrote behind it, its line end being lost."""
+    starts = [found.start() for found in ANOTHER.finditer(line)]
+    return line if len(starts) < 2 else line[: starts[1]]
 
 
 def _is_complete(line: str) -> bool:

@@ -28,6 +28,7 @@ from talweg.run import Facts, Reading, Run
 NAME = "hugging_face"
 HISTORY = re.compile(r"\"log_history\"\s*:\s*\[")
 BESIDE = re.compile(r"\"(?:global_step|best_metric|best_model_checkpoint|is_hyper_param_search)\"\s*:")
+ENDS = re.compile(r"\}\s*(?:[0-9]{1,3}%.*)?$")  # a progress bar may stand there too
 SURE = ("learning_rate", "grad_norm", "eval_runtime", "train_runtime")  # in a row beside its loss
 
 
@@ -44,6 +45,9 @@ def sniff(head: Head) -> float:
 
 
 def _is_sure(line: str) -> bool:
+    """A row that is told in prose goes on behind its dict."""
+    if not ENDS.search(line[-500:]):
+        return False
     fields = Printed().parse(line) or {}
     names = {name[1:] for name in fields if name.startswith(":")}
     return bool(names & {"loss", "eval_loss", "train_loss"}) and bool(names & set(SURE))
@@ -129,7 +133,7 @@ def _of_lines(log: Log, asked: Asked) -> Run:
     if not found.unit:
         once = found.planned is not None and found.planned == steps_per_epoch(rows)  # a stream counts so too
         facts = derived(rows, None, "", has_epochs=not once)
-        facts = facts.over(Facts.stated("the progress bar", planned_steps=found.planned))
+        facts = facts.over(Facts.stated(found.planned_told, planned_steps=found.planned))
         facts = _at_the_start(printed).over(facts).over(settings)
     else:
         told = "no row says its step, and nothing in the log tells it"

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 REGULAR = 0.9  # share of rows that must agree with what is derived of all. Our choice
+BAR = "the progress bar"
 MOST_TOTALS = 8  # kinds of bars that are tried
 FINE = 0.1  # of the distance of two rows: epochs that are printed so finely number the rows. Our choice
 NEAR_WHOLE = 0.05  # beyond what the digits leave open, for epochs that do not divide evenly. Our choice
@@ -41,6 +42,7 @@ class Steps:
     step: NDArray[np.float64]
     told: str  # how they were found
     planned: int | None = None  # steps of the whole run
+    planned_told: str = ""  # by what
     unit: str = ""
 
 
@@ -51,18 +53,22 @@ def steps_of(lines: Lines, stated: Mapping[str, float]) -> Steps:
     last_epoch, and steps_low and steps_high, between which the steps of the run lie.
     """
     if np.isfinite(lines.numbered[lines.main]).all():
-        return Steps(_of_others(lines, lines.numbered[lines.main]), "the rows", _whole(stated.get("steps")))
+        return Steps(_of_others(lines, lines.numbered[lines.main]), "the rows")
     parts = [(part, _totals(part, stated.get("steps"))) for part in _parts(lines)]
     by_bars = [_first(_by_bars(part, total) for total in totals) for part, totals in parts]
     if all(found is not None for found in by_bars):
         total = by_bars[-1][1] if by_bars[-1] is not None else None
         steps = np.concatenate([found[0] for found in by_bars if found is not None])
-        return Steps(_of_others(lines, steps), "the progress bar", _whole(total))
+        return Steps(_of_others(lines, steps), BAR, _whole(total), BAR)
     totals = parts[-1][1]
     known = {**stated, "steps": totals[0]} if totals else dict(stated)
-    if (by_epoch := _by_epoch(lines, known)) is not None:
-        return Steps(_of_others(lines, by_epoch[0]), by_epoch[1], _whole(known.get("steps")))
-    return Steps(_of_others(lines, _counted(lines)), "", None, "logged row")
+    if (by_epoch := _by_epoch(lines, known)) is None:
+        return Steps(_of_others(lines, _counted(lines)), "", unit="logged row")
+    step, told, believed = by_epoch
+    low, high = (believed.get(name, np.nan) for name in ("steps_low", "steps_high"))
+    if "steps" not in believed and np.ceil(low) == np.floor(high):
+        return Steps(_of_others(lines, step), told, int(np.ceil(low)), "the summary at the end")
+    return Steps(_of_others(lines, step), told, _whole(believed.get("steps")), BAR)
 
 
 def _whole(value: float | None) -> int | None:
@@ -161,7 +167,8 @@ def _goes_up(lines: Lines, step: NDArray[np.float64]) -> float:
 # ---------------------------------------------------------------- epochs
 
 
-def _by_epoch(lines: Lines, known: Mapping[str, float]) -> tuple[NDArray[np.float64], str] | None:
+def _by_epoch(lines: Lines, known: Mapping[str, float]) -> tuple[NDArray[np.float64], str, Mapping[str, float]] | None:
+    """The steps, what tells them, and what of `known` may be believed."""
     epoch, digits = lines.epoch[lines.main], lines.digits[lines.main]
     if epoch.size < 2 or not np.isfinite(epoch).all():
         return None
@@ -180,7 +187,7 @@ def _by_epoch(lines: Lines, known: Mapping[str, float]) -> tuple[NDArray[np.floa
     steps = [part.steps(growth[0], every) for part in parts]
     if any(step is None for step in steps):
         return None
-    return np.concatenate([step for step in steps if step is not None]), told
+    return np.concatenate([step for step in steps if step is not None]), told, known
 
 
 @dataclass(frozen=True, eq=False)

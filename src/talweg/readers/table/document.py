@@ -25,7 +25,8 @@ def read_document(text: str) -> Table | None:
         return None
     lines = text.count("\n") + (not text.endswith("\n"))
     for candidate in (document, *(document.values() if isinstance(document, dict) else ())):
-        if (found := _table(candidate)) is not None:
+        found = _table(candidate)
+        if found is not None and (found.num_records > 1 or candidate is document):
             return Table.of(found.filled(), found.num_records, lines, 0, notes)
     return None
 

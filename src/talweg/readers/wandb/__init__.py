@@ -28,6 +28,7 @@ from talweg.textfile import Decompressed
 NAME = "wandb"
 LOSSES = ("train_loss", "train_eval_loss", "val_loss", "val_bits_per_byte")
 OWN_STEP, TIME = "_step", "_timestamp"
+MOST_STEPS = 2.0**53  # a larger number is no count
 LOOKED_AT = 1 << 16  # bytes of a file in which the run's id and name stand
 ENOUGH = 0.5  # of the rows with a loss that a column of steps has to stand in. Our choice
 OTHER_LOGS = ("log.jsonl", "trainer_state.json")  # beside which W&B's files are a copy
@@ -169,6 +170,7 @@ def _quantities(starts: Sequence[History], asked: Asked) -> tuple[list[Column], 
     else:
         own_step = _filled(held[chosen], bounds)
         notes.append(f"the steps are those of column {chosen}")
+    own_step[~(np.abs(own_step) < MOST_STEPS)] = np.nan
     columns = []
     for name, (row, value) in held.items():
         if name != chosen:
