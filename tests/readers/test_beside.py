@@ -14,6 +14,7 @@ from talweg.configs import beside
 from talweg.readers import read
 from talweg.run import FACT_NAMES, Facts
 from talweg.settings import nearby
+from tests.configs.test_trainers import LITGPT
 from tests.conftest import shared
 
 NANOGPT = "".join(f"iter {step}: loss {4 - step / 1000:.4f}, time 10.00ms, mfu 1.00%\n" for step in range(0, 400, 10))
@@ -118,9 +119,10 @@ def test_the_command_beside_the_log_names_its_configuration(tmp_path: Path) -> N
 
 
 def test_a_command_in_the_log(tmp_path: Path) -> None:
-    put(tmp_path, train_dot_log="+ python train.py --batch_size=8\n" + NANOGPT, config_dot_py=CONFIG)
+    command = "+ python train.py --batch_size=8 --n_layer=3\n"
+    put(tmp_path, train_dot_log=command + NANOGPT, config_dot_py=CONFIG)
     facts = read(tmp_path / "train.log").facts
-    assert (facts.micro_batch, facts.layers) == (8, 2)
+    assert (facts.micro_batch, facts.layers, facts.heads) == (8, 3, 2)
     assert facts.sources["micro_batch"] == "the command line in the log"
 
 
@@ -291,6 +293,17 @@ def test_facts_of_several_files_make_one(tmp_path: Path) -> None:
     for name in ("micro_batch_size 2", "gradient_accumulation_steps 8", "ranks 4", "context 128", "args.yaml"):
         assert name in run.facts.sources["tokens_per_step"]
     assert sorted(names(tmp_path / "metrics.csv")) == ["args.yaml", "model_config.yaml", "run.sh"]
+
+
+def test_litgpts_table_counts_updates_by_the_yaml_beside_it(tmp_path: Path) -> None:
+    """16 sequences an update in micro-batches of 8, of which the table counts 600; of another size: not this run's."""
+    text = LITGPT.replace("global_batch_size: 512", "global_batch_size: 16").replace("lr: 0.0004", "lr: 0.001")
+    (tmp_path / "metrics.csv").write_bytes(shared("data/formats/litgpt/metrics.csv").read_bytes())
+    put(tmp_path, hyperparameters_dot_yaml=text.replace("micro_batch_size: 4", "micro_batch_size: 8"))
+    run = read(tmp_path / "metrics.csv")
+    assert (run.last_step, run.facts.step_unit, run.facts.accumulation) == (300, None, 2)
+    put(tmp_path, hyperparameters_dot_yaml=text)
+    assert read(tmp_path / "metrics.csv").facts.step_unit == "micro_batch"
 
 
 def test_what_the_log_states_wins_and_the_difference_is_kept(tmp_path: Path) -> None:

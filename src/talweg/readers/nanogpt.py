@@ -250,7 +250,7 @@ def _facts(log: _Settings, asked: Asked, last_step: float) -> tuple[Facts, tuple
             others = read_facts(asked.config)
             given = nanogpt.settings_of(others)
     stated = nanogpt.over(given, log.values)
-    found = _beside(log, asked, printed.over(nanogpt.facts(stated)), last_step)
+    found = _beside(log, asked, printed.over(nanogpt.facts(given)), last_step)
     notes += found.notes
     layers = [_settings(path) for path in found.files]
     # train.py says what holds where nothing else is said, if anything is known to have been said, or nothing
