@@ -173,6 +173,7 @@ def test_a_setting_in_two_places() -> None:
     text = "seed: 1\ntrain:\n  batch_size: 8\neval:\n  batch_size: 64\n  seed: 7\n"
     assert Settings.of(nested(text)).get("batch_size") == 8
     assert Settings.of(nested(text)).get("seed") == 1
+    assert Settings.of(nested("eval:\n  batch_size: 64\n")).get("batch_size") is None  # not of the training
     two = Settings.of(nested("encoder:\n  width: 1\ndecoder:\n  width: 2\n"))
     assert two.get("width") is None
     assert Settings.of(nested("encoder:\n  width: 2\ndecoder:\n  width: 2\n")).get("width") == 2

@@ -339,6 +339,18 @@ def test_files_that_are_no_configuration_are_passed_over(tmp_path: Path) -> None
     assert (run.reading.configurations, stated(run.facts) & {"seed", "layers"}) == ((), set())
 
 
+def test_a_run_folder_of_talweg_is_left_as_it_is(tmp_path: Path) -> None:
+    records = [
+        {"talweg": "0.1.0", "step": 0, "facts": {"layers": 2}},
+        {"step": 1, "loss": 3.0},
+        {"step": 2, "loss": 2.0},
+    ]
+    put(tmp_path, log_dot_jsonl="".join(f"{json.dumps(record)}\n" for record in records), config_dot_yaml=YAML)
+    for path in (tmp_path, tmp_path / "log.jsonl"):
+        run = read(path)
+        assert (run.format, run.reading.configurations, run.facts.width) == ("talweg", (), None)
+
+
 def test_nothing_is_beside_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, config_dot_yaml=YAML)
     monkeypatch.chdir(tmp_path)

@@ -80,13 +80,13 @@ def read(
     log = Log.at(path)
     reader, log = _reader_of(log) if format is None else (_format(format), log)
     given = None if config is None else Path(config)
-    searched = log.path is not None and not getattr(reader, "STATES_ALL", False)
-    near = beside.near(log.path, given) if searched and log.path is not None else beside.Near()
+    whole = getattr(reader, "STATES_ALL", False)
+    near = beside.Near() if whole or log.path is None else beside.near(log.path, given)
     found = _read(reader, log, Asked(given, near.files, named, which))
     if found.last_step is None and not found.val_bits_per_byte:
         raise InputError(f"{log.source}: no loss was found in it ({found.format}); nothing can be said about this run")
     if not getattr(reader, "TAKES_CONFIG", False):
-        found = _configured(found, log, given, near.files)
+        found = _configured(found, "" if whole or not log.is_text else log.head.text, given, near.files)
     if log.path is not None:
         found = _told(found, log.path, near.notes)
     if data is not None:
@@ -117,11 +117,9 @@ def _read(reader: ModuleType, log: Log, asked: Asked) -> Run:
     return replace(found, reading=replace(found.reading, runs=tuple(map(str, range(1, len(starts) + 1)))))
 
 
-def _configured(found: Run, log: Log, config: Path | None, near: Sequence[Path]) -> Run:
+def _configured(found: Run, head: str, config: Path | None, near: Sequence[Path]) -> Run:
     """The run with its configuration: the one that was given, over what the log states, over those beside the log."""
-    facts = found.facts
-    if log.is_text:
-        facts = beside.under(facts, beside.in_log(log.head.text, facts))
+    facts = beside.under(found.facts, beside.in_log(head, found.facts))
     if config is not None:
         facts = read_facts(config, facts).over(facts)
     rates = found.learning_rate.finite.value
