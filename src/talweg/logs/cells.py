@@ -71,8 +71,8 @@ class ColumnCells:
     keep_texts: bool = False  # its texts are asked for: names of runs, of metrics
     rows: list[NDArray[np.int64]] = field(default_factory=list)
     values: list[NDArray[np.float64]] = field(default_factory=list)
-    text_rows: list[NDArray[np.int64]] = field(default_factory=list)
-    text_codes: list[NDArray[np.int64]] = field(default_factory=list)
+    text_rows: list[int] = field(default_factory=list)
+    text_codes: list[int] = field(default_factory=list)
     codes: dict[bytes, int] = field(default_factory=dict)
     num_texts: int = 0
     num_decimals: int = -1  # most of those looked at; -1: none was printed
@@ -93,7 +93,7 @@ class ColumnCells:
         value, has = _plain_numbers(chunk, start, end)
         for place in map(int, np.flatnonzero(~has & (end > start))):
             text = chunk.text[start[place] : end[place]]
-            found = number(text.decode("utf-8", errors="replace"))
+            found = None if text in self.codes else number(text.decode("utf-8", errors="replace"))
             if found is not None:
                 value[place], has[place] = found, True
             else:
@@ -138,8 +138,8 @@ class ColumnCells:
     def _text(self, text: bytes, row: int) -> None:
         self.num_texts += 1
         if self.keep_texts and (text in self.codes or len(self.codes) < MOST_TEXTS):
-            self.text_rows.append(np.array([row]))
-            self.text_codes.append(np.array([self.codes.setdefault(text, len(self.codes))]))
+            self.text_rows.append(row)
+            self.text_codes.append(self.codes.setdefault(text, len(self.codes)))
 
     def _sample(self, chunk: Chunk, start: NDArray[np.intp], end: NDArray[np.intp], value: NDArray[np.float64]) -> None:
         if self.sampled >= SAMPLED:
