@@ -23,6 +23,7 @@ ROOMS: dict[str, set[str]] = {
     "configs": {"run", "corpus"},
     "logs": {"run"},
     "readers": {"run", "configs", "logs"},
+    "conformance": {"run", "logs"},
     "evidence": {"run", "curve", "laws"},
     "simulated": {"run", "laws"},
     "causes": {"run", "finding", "curve", "laws", "evidence", "simulated"},

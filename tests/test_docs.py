@@ -167,7 +167,7 @@ def stranger(tmp_path: Path) -> dict[str, str]:
     (information / "entry_points.txt").write_text(
         re.sub(r'\[project\.entry-points\."([\w.]+)"\]', r"[\1]", entries).replace('"', "")
     )
-    return {**os.environ, "PYTHONPATH": str(tmp_path)}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT / "src")])}
 
 
 def python(code: str, environment: dict[str, str]) -> str:
@@ -199,3 +199,14 @@ def test_the_example_reader_reads(stranger: dict[str, str], tmp_path: Path) -> N
         code + "run.train_loss.num_not_finite, run.val_loss.value[0], run.reading.lines_not_understood)", stranger
     )
     assert said.split() == ["brackets", "10", "1", "3.5", "1"]
+
+
+def test_the_example_reader_conforms(stranger: dict[str, str], tmp_path: Path) -> None:
+    """By the two lines that the page gives, with the logs that they name."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (lines,) = re.findall(r"<!-- example: conformance -->\n```python\n(.*?)^```$", text, re.M | re.S)
+    short = "".join(f"[{k}] L={4 / (k + 1):.4f}{' V=3.5000' if k % 3 == 0 else ''}\n" for k in range(20))
+    (tmp_path / "short.log").write_text("hello\n" + short)
+    (tmp_path / "resumed.log").write_text(short + "".join(f"[{k}] L={5 / (k + 1):.4f}\n" for k in range(15, 25)))
+    code = f"import os; os.chdir({str(tmp_path)!r}); from pathlib import Path; import my_package.brackets\n"
+    assert python(f"{code}{lines}print('conforms')", stranger).strip() == "conforms"

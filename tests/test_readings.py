@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from talweg import readings, simulated
+from talweg.logs.given import Asked, Log
 from talweg.readers import nanogpt
 from talweg.run import Run, Series
 from talweg.schedule import Schedule
@@ -16,7 +17,7 @@ from tests.conftest import shared
 
 @lru_cache(maxsize=1)
 def _seed_run(log: Path, config: Path) -> Run:
-    return nanogpt.read(log.read_text(encoding="utf-8"), source="seed", config=config)
+    return nanogpt.read(Log.of_text(log.read_text(encoding="utf-8"), "seed"), Asked(config))
 
 
 def seed_run() -> Run:

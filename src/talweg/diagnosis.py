@@ -100,7 +100,9 @@ class Diagnosis:
 
 def diagnose(run: Run) -> Diagnosis:
     """Ask every cause of the catalogue about `run` and rank the answers in nats."""
-    causes = sorted((_ask(name, module, run) for name, module in catalogue.catalogue().items()), key=_rank)
+    run = evidence.in_nats(run)
+    asked = evidence.by_step(run)
+    causes = sorted((_ask(name, module, asked) for name, module in catalogue.catalogue().items()), key=_rank)
     present = [cause for cause in causes if cause.finding.verdict == "present"]
     now = _now(run)
     state, why = _state(run, {cause.name for cause in present}, now)
@@ -114,8 +116,8 @@ def diagnose(run: Run) -> Diagnosis:
         expected=_expected(run),
         forecast=None if state in ("broken", "diverged") else _forecast(run),
         causes=tuple(causes),
-        readings=readings.readings(run, sound=state not in LOST),
-        myths=myths.myths(run, sound=state not in LOST),
+        readings=readings.readings(asked, sound=state not in LOST),
+        myths=myths.myths(asked, sound=state not in LOST),
         events=tuple(_event(e) for e in evidence.events(run)),
     )
 
@@ -222,6 +224,8 @@ def _pace(trend: Estimate) -> str:
 
 def _broken(run: Run) -> str:
     """Why these numbers cannot be a language model's loss; empty when they can."""
+    if (unseen := evidence.unseen(run)).since is not None:
+        return unseen.because
     for name in ("train_loss", "train_eval_loss", "val_loss"):
         series: Series = getattr(run, name)
         if len(series) >= 3 and not np.isfinite(series.value[-3:]).any():

@@ -164,7 +164,7 @@ def running_mean_train_loss(run: Run) -> str | None:
 
 def initial_loss_is_ln_vocab(run: Run) -> str | None:
     vocabulary = run.facts.vocabulary_size
-    if vocabulary is None:
+    if vocabulary is None or run.facts.step_unit is not None:
         return None
     for series in (run.val_loss, run.train_eval_loss, run.train_loss):
         first = series.finite.between(0, 1)

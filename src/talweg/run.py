@@ -225,16 +225,18 @@ class Run:
 
     @property
     def tokens_seen(self) -> float | None:
-        if self.facts.tokens_per_step is None or self.last_step is None:
+        """None too where the steps of the log are no updates, for then nobody has counted these."""
+        if self.facts.tokens_per_step is None or self.last_step is None or self.facts.step_unit is not None:
             return None
         return self.facts.tokens_per_step * self.last_step
 
     @property
     def planned_schedule(self) -> Schedule | None:
-        """The schedule that the configuration states; None when it does not say enough to rebuild it."""
+        """The schedule that the configuration states; None when it does not say enough to rebuild it, or counts updates
+        where the log counts something else."""
         f = self.facts
         end = f.decay_end_step if f.decay_end_step is not None else f.planned_steps
-        if f.schedule is None or f.peak_learning_rate is None or end is None:
+        if f.schedule is None or f.peak_learning_rate is None or end is None or f.step_unit is not None:
             return None
         kind: Kind = f.schedule  # type: ignore[assignment]  # readers only state members of schedule.KINDS
         return Schedule(
@@ -254,4 +256,14 @@ class Run:
         return bool(getattr(self, name))
 
 
+# Facts that count updates: of no use beside columns whose steps count something else.
+PER_UPDATE = (
+    "tokens_per_step",
+    "planned_steps",
+    "warmup_steps",
+    "decay_end_step",
+    "decay_start_step",
+    "train_loss_window",
+    "train_loss_decay",
+)
 COLUMN_NAMES: tuple[str, ...] = tuple(f.name for f in fields(Run) if f.default_factory is Series)

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg.laws import size, synthetic
+from talweg.laws import annealing, gain, size, synthetic
 from talweg.run import Facts, Run, Series
 from talweg.schedule import Schedule
 
@@ -23,7 +23,7 @@ TOKENS_PER_PARAMETER = 40.0
 VOCABULARY = 50_257
 UNIGRAM, BIGRAM = 7.6, 5.6  # nats, web text under GPT-2's tokenizer
 # A quarter of the steps then costs 0.25 nats, as between public runs of 190 M parameters at 10 and 40 tokens each.
-AMPLITUDE, EXPONENT, GAIN = 0.8, 0.47, 0.149
+AMPLITUDE, EXPONENT = 0.8, 0.506
 GRAD_NORM, CLIP, UPDATE = 0.3, 1.0, 2e-3  # late in the run; of the norm; |update| / |weight| at the peak rate
 SECONDS, MFU = 0.5, 0.4  # of a step; share of the device's peak
 
@@ -52,15 +52,19 @@ def healthy(
     usual = Schedule("cosine", 6e-4, 6e-6, steps // 40, steps)
     schedule = schedule or usual
     tokens = parameters * tokens_per_parameter
+    decay_gain = gain.prior(parameters, schedule.peak_lr, tokens / steps)[0]
     curve = synthetic.curve(
         rng,
         steps=stop_at or steps,
         planned_steps=steps,
         schedule=schedule,
-        floor=size.anchored_loss(parameters, tokens).value + above - AMPLITUDE * 10**-EXPONENT + GAIN,
+        floor=size.anchored_loss(parameters, tokens).value
+        + above
+        - AMPLITUDE * 10**-EXPONENT
+        + decay_gain * _decayed(usual, steps),
         amplitude=AMPLITUDE * (_area(usual, steps) / _area(schedule, steps)) ** EXPONENT,
         exponent=EXPONENT,
-        decay_gain=GAIN,
+        decay_gain=decay_gain,
         start=start if start is not None else math.log(VOCABULARY),
         log_every=log_every,
         eval_every=eval_every,
@@ -103,6 +107,13 @@ def _machine(rng: np.random.Generator, step: Array, share: Array, tokens: float,
 def _area(schedule: Schedule, steps: int) -> float:
     """Sum of eta / eta_peak over the plan, in steps."""
     return float(schedule.at(np.arange(steps)).sum()) / schedule.peak_lr
+
+
+def _decayed(schedule: Schedule, steps: int) -> float:
+    """The share of a whole decay's gain that this schedule has at its end."""
+    grid = annealing.grid(steps)
+    rate = schedule.at(grid)
+    return float(annealing.path(grid, rate, annealing.complete(grid, rate)).decayed[-1])
 
 
 def _facts(schedule: Schedule, steps: int, parameters: float, tokens: float, eval_sd: float) -> dict[str, object]:

@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from talweg import causes, simulated
+from talweg import causes, evidence, simulated
 from talweg.finding import Finding
 from talweg.run import FACT_NAMES, Facts, Run, Series
 from talweg.train import config
@@ -18,6 +18,7 @@ from talweg.train import config
 CATALOGUE = causes.catalogue()
 LOSSES = ("train_loss", "train_eval_loss", "val_loss")
 COLUMNS = tuple(f.name for f in fields(Run) if f.type in (Series, "Series"))
+OF_UNITS = "loss_not_comparable"  # the cause that is there to find another unit than nats
 INPUTS = ("data", "checkpoint")  # what a person may give beside the log
 
 every_cause = pytest.mark.parametrize("name", list(CATALOGUE))
@@ -148,7 +149,22 @@ def test_a_healthy_run_with_holes_is_not_accused(name: str) -> None:
 def test_no_accusation_on_a_healthy_log_in_other_units(name: str, factor: float) -> None:
     scaled = simulated.with_losses(healthy(2), lambda step, value, column: value * factor)
     found = examine(CATALOGUE[name], scaled)
-    assert found.verdict != "present", found.because
+    assert found.verdict != "present" or name == OF_UNITS, found.because
+
+
+@every_cause
+@pytest.mark.parametrize("unit", ["epoch", "micro-batch"])
+def test_no_accusation_by_a_count_of_updates_where_steps_are_none(name: str, unit: str) -> None:
+    """Its own example in a log of epochs: what counts updates has no answer there, and no healthy run is accused."""
+    for run in (example(name, 0), healthy(0)):
+        asked = evidence.by_step(replace(run, facts=replace(run.facts, step_unit=unit)))
+        found = examine(CATALOGUE[name], asked)
+        for remedy in found.remedies:
+            assert remedy.config
+            assert "run.steps" not in remedy.config, remedy
+        assert found.verdict != "present" or run is not healthy(0), found.because
+        if {"tokens_per_step", "planned_steps"} & set(CATALOGUE[name].NEEDS):
+            assert found.verdict != "present", found.because
 
 
 @every_cause

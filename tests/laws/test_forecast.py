@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from talweg.laws import annealing, forecast, synthetic
+from talweg.laws import annealing, forecast, gain, synthetic
 from talweg.schedule import Schedule
 from tests.conftest import shared
 
@@ -15,7 +15,7 @@ def planted(rng: np.random.Generator, steps: int, **changes: float) -> tuple[syn
     schedule = Schedule("cosine", 1e-3, 1e-4, steps // 50, steps)
     curve = synthetic.curve(rng, steps=steps, schedule=schedule, **changes)  # type: ignore[arg-type]
     grid = annealing.grid(steps)
-    return curve, annealing.path(grid, schedule.at(grid), steps / 12)
+    return curve, annealing.path(grid, schedule.at(grid), steps)
 
 
 def test_each_cell_is_the_least_squares_solution() -> None:
@@ -60,8 +60,8 @@ def test_intervals_of_the_end_hold_the_truth_about_as_often_as_they_say() -> Non
     runs = 60
     for seed in range(runs):
         rng = np.random.default_rng(seed)
-        gain = 0.149 * np.exp(0.2 * rng.standard_normal())
-        alpha = 0.469 * np.exp(0.17 * rng.standard_normal())
+        gain = 0.178 * np.exp(0.2 * rng.standard_normal())
+        alpha = 0.506 * np.exp(0.2 * rng.standard_normal())
         curve, path = planted(rng, 10_000, decay_gain=gain, exponent=alpha, iterate_sd=0.0, eval_sd=0.009)
         seen = curve.eval_step <= 6000
         fit = forecast.fit(curve.eval_step[seen], curve.val[seen], path, noise_sd=0.009)
@@ -102,19 +102,27 @@ def olmo(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def test_the_second_half_of_public_runs_is_forecast_from_the_first() -> None:
-    """15 OLMo-ladder runs; the bar is .0069 RMSE of the rest (a plain power law gives .031)."""
-    errors, inside = [], []
+    """15 OLMo-ladder runs; the bar is .0060 RMSE of the rest, .0085 of the end (a plain power law gives .031, .038).
+
+    Tokens per update follow from the file's name: 20 x the parameters x the multiple of Chinchilla, over the steps.
+    """
+    errors, ends, inside = [], [], []
     for file in sorted(shared("data/curves/olmo_ladder").glob("*.csv")):
+        size, multiple = file.stem.split("-")[:2]
+        parameters = float(size[:-1]) * {"M": 1e6, "B": 1e9}[size[-1]]
         step, loss, rate = olmo(file)
         end = step[-1]
         grid = annealing.grid(end)
         rates = np.interp(grid, np.append(0, step), np.append(0, rate))
-        path = annealing.path(grid, rates, annealing.memory(grid, rates))
+        path = annealing.path(grid, rates, annealing.complete(grid, rates))
         seen = step <= end / 2
-        fit = forecast.fit(step[seen], loss[seen], path, noise_sd=0.003)
+        prior = gain.prior(parameters, float(rate.max()), 20 * parameters * float(multiple.split("x")[0]) / end)
+        fit = forecast.fit(step[seen], loss[seen], path, noise_sd=0.003, gain_prior=prior)
         assert fit is not None
         mean, sd = fit.on(path, step[~seen])
         errors.append(float(np.sqrt(np.mean((mean - loss[~seen]) ** 2))))
-        inside.append(abs(mean[-1] - loss[-1]) <= 1.2816 * sd[-1])
-    assert np.mean(errors) < 0.0069
+        ends.append(abs(float(mean[-1] - loss[-1])))
+        inside.append(abs(mean[-1] - loss[-1]) <= 1.2816 * np.hypot(sd[-1], 0.003))
+    assert np.mean(errors) < 0.0060
+    assert np.mean(ends) < 0.0085
     assert np.mean(inside) >= 0.7

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from talweg.logs.lines import Lines, Points
-from talweg.logs.prefix import fields_in
+from talweg.logs.prefix import bare, fields_in
 from talweg.logs.recipes import NUMBER, Fields
 
 TRAIN = re.compile(rf"it(?P<step>[0-9]+) a=(?P<a>{NUMBER})(?: b=(?P<b>{NUMBER})ms)?(?=[ ,]|$)")
@@ -93,7 +93,7 @@ LINES = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(LINES, max_size=40), st.integers(1, 7))
 def test_any_lines_give_what_a_slow_parse_gives(lines: list[str], size: int) -> None:
     text = "".join(line + "\n" for line in lines)
@@ -163,6 +163,11 @@ def test_a_last_line_without_an_end(text: str, steps: list[int], is_cut: bool) -
     assert lines.num_lines == text.count("\n") + 1
 
 
+def test_a_number_that_is_none_in_the_first_line_of_its_kind_spoils_no_other() -> None:
+    _, found = fast("it1 a=1.2.3\nit2 a=2.5\nit3 a=3.5\n")
+    assert [row[1] for row in found["a"]] == [2, 3]
+
+
 def test_other_hears_of_the_rest_in_order() -> None:
     heard: list[tuple[str, int, int]] = []
 
@@ -180,3 +185,58 @@ def test_decimals_are_those_printed() -> None:
     points = lines.points()
     assert points["a"].decimals == 7  # 3.10e-05
     assert points["b"].decimals == 5  # hundredths of a millisecond, in seconds
+
+
+def test_a_line_that_is_torn_in_a_number_gives_none() -> None:
+    """Of `a=3.4` without the rest that its likes have nobody knows whether it was 3.4 or 3.4567; a whole one counts."""
+    whole = "".join(f"it{n} a={n / 7:.4f} b={n}.25ms\n" for n in range(20))
+    _, points = fast(whole + "it20 a=3.4\nit21 a=3.4567 b=1.25ms\n")
+    assert [step for _, step, _, _ in points["a"]] == [*range(20), 21]
+    _, first = fast("it0 a=9.1234\n" + whole.partition("\n")[2])  # the first line of many a trainer lacks a time
+    assert first["a"][0] == (0, 0.0, 9.1234, -1)
+    _, few = fast("it0 a=9.1\nit1 a=9.1234\nit2 a=9.2\n")  # of one kind, printed as repr does
+    assert len(few["a"]) == 3
+
+
+PREFIXES = (
+    "[rank0]:",
+    "[rank3]: ",
+    "[default0]:",
+    "0: ",
+    "17: ",
+    "(RayTrainWorker pid=2110, ip=10.0.0.7) ",
+    "trainer-1  | ",
+    "2026-11-23T12:00:00.123456789Z stdout F ",
+    "Nov 23 12:00:00 host train[71]: ",
+    "2026-11-23 12:00:00,394 - INFO - ",
+    "INFO:root:",
+    "[2026-11-23 12:00:00,394][__main__][INFO] - ",
+    "Map:  40%|████      | 400/1000 [00:01<00:02, 990.10 examples/s]",
+)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("line", ["n_layer = 6", "  indented: 3", "[section]", "| a | b |", "3.5", "{'a': 1}", ""])
+def test_what_is_no_number_is_told_without_a_launchers_prefix(prefix: str, line: str) -> None:
+    if prefix.endswith("]:") and line.startswith(" "):
+        pytest.skip("some launchers put a space there, and it may be either's")
+    assert bare(prefix + line) == line
+    assert bare(line) == line
+    told: list[str] = []
+    Lines(parse, lambda text, number, above: bool(told.append(text)) or True).read([f"{prefix}{line}\n".encode()])
+    assert told == [line]
+
+
+def test_decimals_of_what_is_printed_in_thousands() -> None:
+    """2.05K tells tens, and 12K thousands."""
+    lines = Lines(lambda line: fields_in(line, re.compile(rf"n (?P<n>{NUMBER})K"), scales={"n": 1e3}))
+    assert lines.read([b"n 2.05K\n"]).points()["n"].decimals == -1
+    lines = Lines(lambda line: fields_in(line, re.compile(rf"n (?P<n>{NUMBER})K"), scales={"n": 1e3}))
+    assert lines.read([b"n 12K\nn 13K\n"]).points()["n"].decimals == -3
+
+
+def test_numbers_in_groups_are_rounded_once() -> None:
+    texts = ["123,456,789,012,345,678,901", "9,007,199,254,740,993", "1,234.56", "12,345.678e2", "1,000"]
+    for text in texts:
+        _, found = fast(f"it1 a={text}\n")
+        assert found["a"][0][2] == float(text.replace(",", "")), text

@@ -18,7 +18,7 @@ Counted = dict[str, Pairs]
 
 
 def in_force(pairs: Iterable[tuple[float, float]]) -> Pairs:
-    """What is left when a log that goes back to a step takes back all from that step on; a repeated line says nothing."""
+    """What is left when a log that goes back to a step takes back all from there on; a repeated line says nothing."""
     kept: Pairs = []
     seen: set[tuple[float, str]] = set()
     for step, value in pairs:

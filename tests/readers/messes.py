@@ -15,8 +15,9 @@ from pathlib import Path
 
 Change = Callable[[str, random.Random], str]
 
-# How a text is made: of lines that stand for themselves; of rows below a header or records, one a line; one document.
-LINES, ROWS, DOCUMENT = "lines", "rows", "document"
+# How a text is made: of lines that stand for themselves, on the console or in a file of the trainer's own, where no
+# launcher sees them; of rows below a header or records, one a line; one document.
+LINES, FILE, ROWS, DOCUMENT = "lines", "file", "rows", "document"
 
 
 @dataclass(frozen=True)
@@ -42,18 +43,18 @@ class Mess:
 FORMATS = "data/formats"
 # path, form, how many lines of the beginning and of the end are enough
 WHERE: Mapping[str, tuple[str, str, int, int]] = {
-    "nanogpt": (f"{FORMATS}/nanogpt/train.log", LINES, 150, 20),
-    "llmc_main": (f"{FORMATS}/llmc/main.log", LINES, 260, 0),
-    "llmc_stdout": (f"{FORMATS}/llmc/stdout.log", LINES, 110, 0),
-    "nanochat": (f"{FORMATS}/nanochat/base_train.log", LINES, 250, 0),
+    "nanogpt": (f"{FORMATS}/nanogpt/train.log", LINES, 100, 15),
+    "llmc_main": (f"{FORMATS}/llmc/main.log", FILE, 150, 0),
+    "llmc_stdout": (f"{FORMATS}/llmc/stdout.log", LINES, 60, 0),
+    "nanochat": (f"{FORMATS}/nanochat/base_train.log", LINES, 110, 0),
     "modded_nanogpt": (f"{FORMATS}/modded_nanogpt/style_2026.log", LINES, 50, 0),
-    "litgpt": (f"{FORMATS}/litgpt/stdout.txt", LINES, 220, 0),
+    "litgpt": (f"{FORMATS}/litgpt/stdout.txt", LINES, 200, 0),
     "hugging_face": (f"{FORMATS}/hf_trainer/stdout.txt", LINES, 100, 0),
     "axolotl": (f"{FORMATS}/axolotl/debug.log", LINES, 100, 0),
-    "torchtitan": (f"{FORMATS}/torchtitan/train.log", LINES, 110, 0),
-    "megatron": (f"{FORMATS}/megatron_lm/train.log", LINES, 110, 30),
-    "gpt_neox": (f"{FORMATS}/gpt_neox/train.log", LINES, 80, 0),
-    "nanotron": (f"{FORMATS}/nanotron/train.log", LINES, 80, 0),
+    "torchtitan": (f"{FORMATS}/torchtitan/train.log", LINES, 70, 0),
+    "megatron": (f"{FORMATS}/megatron_lm/train.log", LINES, 60, 25),
+    "gpt_neox": (f"{FORMATS}/gpt_neox/train.log", LINES, 60, 0),
+    "nanotron": (f"{FORMATS}/nanotron/train.log", LINES, 60, 0),
     "bigscience": (
         "data/curves/bigscience/experiments__gpt2-meg__meg_gpt2_base_n4_dp1_tp4_pp4-1809579.log",
         LINES,
@@ -61,10 +62,10 @@ WHERE: Mapping[str, tuple[str, str, int, int]] = {
         0,
     ),
     "seed_run": ("data/curves/seed_run/train.log", LINES, 200, 0),
-    "csv": (f"{FORMATS}/generic/metrics.csv", ROWS, 130, 0),
-    "jsonl": (f"{FORMATS}/generic/metrics.jsonl", ROWS, 130, 0),
-    "lightning": (f"{FORMATS}/lightning_csvlogger/lightning_logs/version_0/metrics.csv", ROWS, 130, 0),
-    "panel": (f"{FORMATS}/wandb_export/panel.csv", ROWS, 100, 0),
+    "csv": (f"{FORMATS}/generic/metrics.csv", ROWS, 110, 0),
+    "jsonl": (f"{FORMATS}/generic/metrics.jsonl", ROWS, 60, 0),
+    "lightning": (f"{FORMATS}/lightning_csvlogger/lightning_logs/version_0/metrics.csv", ROWS, 110, 0),
+    "panel": (f"{FORMATS}/wandb_export/panel.csv", ROWS, 80, 0),
     "keras_csv": (f"{FORMATS}/keras/training.csv", ROWS, 100, 0),
     "keras_stdout": (f"{FORMATS}/keras/stdout.txt", DOCUMENT, 10_000, 0),  # an epoch's lines belong together
     "trainer_state": (f"{FORMATS}/hf_trainer/out/trainer_state.json", DOCUMENT, 10_000, 0),
@@ -76,6 +77,8 @@ def sample(name: str, root: Callable[[str], Path]) -> Sample:
     """A clean sample; `root` finds the public data."""
     path, form, head, tail = WHERE[name]
     text = root(path).read_bytes().decode().replace("\r\n", "\n")
+    if text.startswith("[{"):  # a list of records in one line
+        text = "}, {".join(text.split("}, {")[:60]).rstrip("}]\n") + "}]\n"
     lines = text.rstrip("\n").split("\n")
     kept = lines if len(lines) <= head + tail else lines[:head] + (lines[-tail:] if tail else [])
     return Sample(form, "\n".join(kept) + "\n", name)
@@ -84,7 +87,8 @@ def sample(name: str, root: Callable[[str], Path]) -> Sample:
 # ---------------------------------------------------------------- a second run, with other losses
 
 LOSS = re.compile(
-    r"""((?:\bloss|\bloss\ train|\blm[ _]loss(?:\ value)?|_loss|/loss|\btrl|\btel|\bbpb)['"]?[:=]?\s*['"]?)"""
+    r"((?:(?:\b|(?<=[0-9]m))loss(?:\ train)?|\blm[ _]loss(?:\ value)?|_loss|/loss|\btrl|\btel|\bbpb)"
+    r"['\"]?[:=]?\s*['\"]?)"
     r"([0-9]+\.[0-9]+)(?![0-9])",
     re.VERBOSE,
 )
@@ -219,7 +223,7 @@ def bars_before(text: str, rng: random.Random) -> str:
 def garbage(rng: random.Random) -> str:
     """Bytes of anything, as characters that `packed` turns into these bytes again."""
     odd = [byte for byte in range(256) if byte not in (8, 10, 13, 27)]
-    return "".join(chr(0xDC00 + byte) if byte > 127 else chr(byte) for byte in rng.choices(odd, k=rng.randint(1, 60)))
+    return "".join(chr(0xDC00 + byte) if byte > 127 else chr(byte) for byte in rng.choices(odd, k=rng.randint(1, 20)))
 
 
 def glued(text: str, rng: random.Random) -> str:
@@ -228,9 +232,13 @@ def glued(text: str, rng: random.Random) -> str:
 
 
 def torn(text: str, rng: random.Random) -> str:
-    """Some lines end in their middle, as when a disk was full."""
-    lines = text.split("\n")[:-1]
-    return "".join((line[: rng.randint(0, len(line))] if rng.random() < 0.1 else line) + "\n" for line in lines)
+    """Some lines end in their middle, as when a disk was full; a number that ends its line anyhow stays whole."""
+    found = []
+    for line in text.split("\n")[:-1]:
+        end = re.search(r"[0-9.eE+-]*[^0-9]*$", line)
+        assert end is not None
+        found.append(line[: rng.randint(0, end.start())] if rng.random() < 0.1 else line)
+    return "\n".join(found) + "\n"
 
 
 def crlf(text: str, rng: random.Random) -> str:
@@ -253,17 +261,18 @@ def _logging(number: int) -> str:
     return f"2026-11-23 12:{number // 60 % 60:02}:{number % 60:02},{number % 1000:03} - INFO - "
 
 
-ANY = (LINES, ROWS, DOCUMENT)
+ANY = (LINES, FILE, ROWS, DOCUMENT)
+PLAIN = (LINES, FILE)
 MESSES: tuple[Mess, ...] = (
     Mess("crlf", crlf, ANY),
     Mess("no_line_end", open_end, ANY, loses=True),
-    Mess("blank_lines", between(lambda rng: rng.choice(("", "   ", "\t"))), (LINES, ROWS)),
-    Mess("colours", coloured),
+    Mess("blank_lines", between(lambda rng: rng.choice(("", "   ", "\t"))), (LINES, FILE, ROWS)),
+    Mess("colours", coloured, PLAIN),
     Mess("bars_between", bars_between),
     Mess("bars_before", bars_before),
-    Mess("chatter", between(lambda rng: rng.choice(CHATTER))),
+    Mess("chatter", between(lambda rng: rng.choice(CHATTER)), PLAIN),
     Mess("chatter_in_a_table", between(lambda rng: rng.choice(CHATTER), 0.05), (ROWS,)),
-    Mess("garbage_lines", between(garbage)),
+    Mess("garbage_lines", between(garbage), PLAIN),
     Mess("ranks", by_ranks(label=False)),
     Mess("labelled_ranks", by_ranks(label=True)),
     Mess("slurm", before("0: ")),
@@ -275,8 +284,8 @@ MESSES: tuple[Mess, ...] = (
     Mess("logging_plain", before("INFO:root:")),
     Mess("hydra", before("[2026-11-23 12:00:00,394][__main__][INFO] - ")),
     Mess("ray", before("\x1b[36m(RayTrainWorker pid=2110, ip=10.0.0.7)\x1b[0m ")),
-    Mess("glued", glued, loses=True),
-    Mess("torn", torn, loses=True),
+    Mess("glued", glued, PLAIN, loses=True),
+    Mess("torn", torn, PLAIN, loses=True),
 )
 PREFIXES = ("slurm", "kubectl", "journal", "docker_compose", "torchrun", "logging", "logging_plain", "hydra", "ray")
 

@@ -252,3 +252,33 @@ def test_the_weights_that_the_optimizer_holds_are_added_up_once(tmp_path: Path) 
     told = "num decayed parameter tensors: 50, with 124,354,560 parameters\n"
     told += "num non-decayed parameter tensors: 25, with 19,200 parameters\n"
     assert read(written(tmp_path, told * 2 + LOG)).facts.trainable_parameters == 124_373_760
+
+
+def test_numbers_that_only_forks_print_are_kept(tmp_path: Path) -> None:
+    text = "iter 5: loss 4.2000, lr 3.0e-4, time 120.5ms, mfu 3.00%, tokens/s: 12,345, VRAM: 7.5\n"
+    text += "iter 6: loss 4.1000, lr 2.9e-4, time 121.5ms, mfu 3.00%, tokens/s: 12,300, VRAM: 7.6\n"
+    text += "step 6: train loss 4.0000, val loss 4.1000, lr 2.8e-4, val acc: 0.31\n"
+    run = read(written(tmp_path, text))
+    assert points(run.tokens_per_second) == {5: 12345, 6: 12300}
+    assert points(run.others["vram"]) == {5: 7.5, 6: 7.6}
+    assert points(run.others["val acc"]) == {6: 0.31}
+    assert points(run.learning_rate) == {5: 3.0e-4, 6: 2.8e-4}
+    assert points(run.val_loss) == {6: 4.1}
+
+
+def test_the_settings_behind_the_prefixes_of_several_ranks(tmp_path: Path) -> None:
+    """Every rank echoes the settings and prints the sizes; the losses are those of the first."""
+    told = "Overriding config with config/small.py:\nn_layer = 6\nbatch_size = 8\n\nOverriding: n_embd = 64\n"
+    told += "tokens per iteration will be: 65,536\n"
+    text = "".join(f"[rank{rank}]: {line}\n" for rank in (1, 0) for line in told.splitlines())
+    text += "[rank0]: number of parameters: 10.65M\n"
+    for step in range(10):
+        text += f"[rank1]: iter {step}: loss {5.5 - step / 10:.4f}, time 40.00ms, mfu 1.00%\n"
+        text += f"[rank0]: iter {step}: loss {5.0 - step / 10:.4f}, time 40.00ms, mfu 1.00%\n"
+    run = read(written(tmp_path, text))
+    facts = run.facts
+    assert (facts.layers, facts.width, facts.micro_batch, facts.tokens_per_step) == (6, 64, 8, 65_536)
+    assert (facts.ranks, facts.parameters) == (2, 10.65e6)
+    assert points(run.train_loss) == {float(step): round(5.0 - step / 10, 4) for step in range(10)}
+    assert points(run.rank_loss_spread) == pytest.approx(dict.fromkeys(range(10), 0.5))
+    assert run.reading.lines_not_understood == 0

@@ -11,7 +11,6 @@ from talweg import readers
 from talweg.errors import InputError
 from talweg.logs.given import Head
 from talweg.readers import formats, read
-from tests.conftest import shared
 from tests.readers.test_nanogpt import LOG, written
 from tests.readers.test_table import CSV
 
@@ -24,27 +23,6 @@ def test_the_content_decides_and_not_the_suffix(tmp_path: Path) -> None:
 def test_losses_that_begin_late_are_found(tmp_path: Path) -> None:
     noise = "Collecting something from an index\n" * 5_000
     assert read(written(tmp_path, noise + LOG)).format == "nanogpt"
-
-
-@pytest.mark.parametrize(
-    ("name", "program"),
-    [
-        ("data/curves/hf_trainer/yali__trainer_state.json", "Hugging Face"),
-        ("data/curves/bigscience/experiments__gpt2-meg__meg_gpt2_base_n4_dp1_tp4_pp4-1809579.log", "Megatron"),
-        ("data/curves/datablations/blowup-1-1793404.log", "Megatron"),
-        ("data/formats/torchtitan/eight_ranks.log", "torchtitan"),
-        ("data/formats/llmc/main.log", "llm.c"),
-        ("data/formats/nanochat/base_train.log", "nanochat"),
-        ("data/formats/nanotron/train.log", "nanotron"),
-        ("data/formats/litgpt/stdout.txt", "litgpt"),
-        ("data/formats/modded_nanogpt/style_2026.log", "modded-nanogpt"),
-        ("data/formats/gpt_neox/train.log", "Megatron"),
-        ("data/formats/axolotl/debug.log", "Hugging Face"),
-    ],
-)
-def test_formats_that_are_not_read_yet_are_named(name: str, program: str) -> None:
-    with pytest.raises(InputError, match=f"looks like .*{program}.*not read yet"):
-        read(shared(name))
 
 
 def test_a_reader_of_another_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,7 @@ def _ratio_to_evaluation(run: Run, train: Series) -> tuple[float, float] | None:
 
 def _first_in_uniform(run: Run, train: Series) -> float | None:
     """The first training loss in units of ln V; None where the log begins later or V is not known."""
-    if run.facts.vocabulary_size is None or train.step[0] > 1:
+    if run.facts.vocabulary_size is None or train.step[0] > 1 or run.facts.step_unit is not None:
         return None
     return float(train.value[0]) / anchors.uniform(run.facts.vocabulary_size)
 

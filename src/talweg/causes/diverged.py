@@ -34,13 +34,16 @@ def examine(run: Run) -> Finding:
     judged = evidence.judged(run)
     if judged is None or len(judged.loss) < MIN_POINTS:
         return missing("val_loss", because=f"needs a loss curve of {MIN_POINTS} finite points")
-    loss = judged.loss
+    unseen = evidence.unseen(run)
+    loss = judged.loss if unseen.since is None else judged.loss.between(0, unseen.since - 1)
     found = minimum(loss.step, loss.value, evidence.scatter(run, judged))
     now = level(loss.step, loss.value)
     if found is None or now is None:
         return missing("val_loss", because="the loss curve is too short to tell its level")
     rise = now.value - found.value
     best = f"the best level is {found.value:.3f} at step {found.step:,.0f}"
+    if rise < RISE and not unseen.known:
+        return missing("grad_norm", because=f"{best}; {unseen.because}, so nothing shows that it is finite by now")
     if rise < RISE:
         return Finding("absent", f"{best}; the last, {now.value:.3f}, is {'at' if rise < 0.05 else 'near'} it")
     way = (now.value - found.value) / max(_unigram(run) - found.value, 1e-9)

@@ -9,7 +9,8 @@ help. The loss does not rise before: nothing was wrong with the direction of the
 
 Refuted by: the same steps from the last good checkpoint in bf16 or fp32 are not finite either.
 Known problems: a lower learning rate delays it, for it slows the growth of the activations; the range is the cause. A
-divergence between two logged steps looks the same. Some trainers print NaN as 0, or leave it out of their means.
+divergence between two logged steps looks the same. Where a trainer prints NaN as another number, the gradient's
+norm, rows without a loss or a finite validation tell; where none does, the verdict is unknown.
 References: Micikevicius et al. 2018, arXiv 1710.03740; Kalamkar et al. 2019, arXiv 1905.12322 (range of bf16).
 """
 
@@ -35,15 +36,21 @@ SCALER = 256.0  # a loss scale that was ever this high is that of fp16. Our choi
 
 def examine(run: Run) -> Finding:
     name, series = ("train_loss", run.train_loss) if run.train_loss else ("val_loss", run.val_loss)
-    bad = _bad(run, series)
+    unseen = evidence.unseen(run)
+    bad = _bad(run, series) | (series.step >= (np.inf if unseen.since is None else unseen.since))
     num_before, num_after = _around(bad)
     if num_before < MIN_BEFORE:
         return missing(name, because=f"needs {MIN_BEFORE} finite losses before a break; there are {num_before}")
-    if num_after == 0:
+    if num_after == 0 and not unseen.known:
+        if run.facts.precision in WIDE:
+            return Finding("absent", f"{unseen.because}, but {run.facts.precision} does not end at 65,504")
+        return missing("grad_norm", because=f"{unseen.because}: a loss that is a number proves nothing")
+    if num_after == 0 and unseen.since is None:
         passing = f"; {bad.sum():,} values before it are not" if bad.any() else ""
         return Finding("absent", f"the last {name}, {series.value[-1]:.3f}, is a sound number{passing}")
-    first, last = float(series.step[num_before]), float(series.step[num_before - 1])
-    broke = f"{name} is {_words(series.value[num_before:])} from step {first:,.0f} on"
+    last = float(series.step[num_before - 1])
+    first = float(series.step[num_before]) if unseen.since is None else unseen.since
+    broke = unseen.because or f"{name} is {_words(series.value[num_before:])} from step {first:,.0f} on"
     precision = run.facts.precision
     if precision in WIDE:
         return Finding("absent", f"{broke}, but {precision} does not end at 65,504: the range is not the cause")
@@ -56,12 +63,14 @@ def examine(run: Run) -> Finding:
         told = "too few values before it" if rise is None else f"it had risen by {rise:.2f} nats before: it diverged"
         return Finding("absent", f"{broke}; {told}")
     halved = scale is not None and scale[1] <= scale[0] / 4
-    if num_after < FOR_GOOD and not halved and run.format not in STOPS:
+    if num_after < FOR_GOOD and unseen.since is None and not halved and run.format not in STOPS:
         told = f"{broke}, its last {num_after} values alone: a batch that is passed over looks like it; wait"
         return missing(name, because=told, would_narrow_nats=cost.value)
     fell = f"; the loss scale fell from {scale[0]:,.0f} to {scale[1]:g} on the way" if halved and scale else ""
-    because = f"in fp16 {broke}, at a loss that had not risen{fell}"
-    return Finding("present", because, nats=cost, remedies=_remedies(last, cost), steps=(first, float(series.step[-1])))
+    because = f"in fp16 {broke}; it broke at a loss that had not risen{fell}"
+    return Finding(
+        "present", because, nats=cost, remedies=_remedies(last, cost), steps=(first, max(first, float(series.step[-1])))
+    )
 
 
 def _bad(run: Run, series: Series) -> np.ndarray:

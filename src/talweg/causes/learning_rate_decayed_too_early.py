@@ -76,7 +76,7 @@ def _reaches_zero(run: Run, end: float) -> float | None:
 def _fell_since(run: Run, judged: evidence.Judged, zero: float) -> float:
     """How far the loss fell after the decay was digested, from the first to the last third; 0 where it cannot be told
     from nothing. Weights that do not move cannot do that: the rate is another than was stated."""
-    late = judged.loss.between(zero * (1 + 2 * annealing.MEMORY_SHARE), math.inf).value
+    late = judged.loss.between(zero * (1 + 2 * annealing.DIGESTED), math.inf).value
     third = late.size // 3
     if third < 2:
         return 0.0
@@ -94,8 +94,8 @@ def _cost(run: Run, judged: evidence.Judged, zero: float, end: float) -> Estimat
     peak = float(steps[int(np.argmax(rate))])
     place = np.where(far <= peak, far, peak + (far - peak) * (zero - peak) / max(end - peak, 1.0))
     rates = np.interp(place, steps, rate)
-    path = annealing.path(steps, rate, annealing.memory(steps, rate))
-    stretched = annealing.path(far, rates, annealing.memory(far, rates))
+    path = annealing.path(steps, rate, annealing.complete(steps, rate))
+    stretched = annealing.path(far, rates, annealing.complete(far, rates))
     if _is_power_law(run, zero, float(path.area[-1])):
         return _by_own_law(run, judged, path, zero, stretched, end)
     return _by_reducible_loss(run, judged, zero, float(stretched.area[-1] / path.area[-1]))
@@ -120,7 +120,7 @@ def _by_own_law(
     noise = evidence.eval_noise(run)
     candidates = [(judged.loss, noise.sd)] if judged.name == "val" and noise is not None else []
     for loss, sd in [*candidates, (run.train_loss.finite, evidence.batch_noise(run) or 0.0)]:
-        part = loss.between(0, zero + 0.5 * annealing.MEMORY_SHARE * zero)
+        part = loss.between(0, zero + 0.5 * annealing.DIGESTED * zero)
         law = forecast.fit(part.step, part.value, path, noise_sd=sd, alpha_prior=wide) if part else None
         if law is not None:
             mean, spread = law.difference(path, zero, stretched, end)
@@ -139,7 +139,7 @@ def _by_reducible_loss(run: Run, judged: evidence.Judged, zero: float, ratio: fl
 def _remedies(run: Run, cost: Estimate, end: float) -> tuple[Remedy, ...]:
     per_step = run.facts.tokens_per_step
     whole = None if per_step is None else end * per_step
-    config = {"schedule.end_share": 1.0, "run.steps": round(end)}
+    config = {"schedule.end_share": 1.0, **evidence.length(run, end)}
     change = f"decay over all {end:,.0f} steps, from the start"
     return (Remedy("decay_to_the_end", change, config, cost, whole),)
 

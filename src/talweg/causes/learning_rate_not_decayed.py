@@ -87,7 +87,7 @@ def _gain(run: Run, fit: evidence.RunFit) -> Estimate:
     assert rate is not None, "a fit with a known schedule has a rate"
     rate = rate * np.clip((1 - steps / fit.end) / DECAY_SHARE, 0.0, 1.0)
     mean, sd = fit.law.difference(
-        fit.path, fit.end, annealing.path(steps, rate, annealing.memory(steps, rate)), fit.end
+        fit.path, fit.end, annealing.path(steps, rate, annealing.complete(steps, rate)), fit.end
     )
     return Estimate.normal(mean, math.hypot(sd, LAW_ERROR * mean)).at_least(0.0)
 
@@ -112,7 +112,7 @@ def _remedies(run: Run, fit: evidence.RunFit, gain: Estimate) -> tuple[Remedy, .
             "schedule.kind": "wsd",
             "schedule.decay_share": round(steps / total, 3),
             "schedule.min_lr": 0.0,
-            "run.steps": total,
+            **evidence.length(run, total),
         }
         return (Remedy("decay_now", change, config, gain, None if per_step is None else steps * per_step),)
     falls = fit.gain_of_decay_to_end

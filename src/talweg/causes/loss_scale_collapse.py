@@ -52,8 +52,11 @@ def examine(run: Run) -> Finding:
     losses = run.train_loss or run.val_loss
     if not losses.finite:
         return missing("train_loss", because=f"{told}; needs losses, to see that none rose before")
-    if not np.isfinite(losses.value[-3:]).any():
+    unseen = evidence.unseen(run)
+    if not np.isfinite(losses.value[-3:]).any() or unseen.since is not None:
         return Finding("absent", f"{told}, but the loss itself is not finite: it left the range of fp16")
+    if not unseen.known:
+        return missing("val_loss", because=f"{told}; {unseen.because}: is the loss itself a number?")
     rise = evidence.risen_before(run, first)
     if rise is None:
         return missing(

@@ -90,6 +90,8 @@ def _by_loss(run: Run, loss: Series, gathered: float) -> Finding:
     uniform = anchors.uniform(vocabulary)
     if abs(float(np.median(first)) / uniform - 1) > FRESH:
         return missing("update_ratio", because=f"{told}, but it is not at ln V = {uniform:.2f}: it has learnt before")
+    if run.facts.step_unit is not None:
+        return missing("update_ratio", because=f"{told}; the log counts no updates ({run.facts.step_unit}): how many?")
     if gathered < MOVED or any(name in (run.facts.optimizer or "").lower() for name in OTHER_SCALES):
         return missing("update_ratio", because=f"{told}; the learning rates add up to {gathered:.2g} so far: wait")
     norm = run.grad_norm.finite

@@ -64,6 +64,9 @@ def examine(run: Run) -> Finding:
     places = evidence.resumes(run)
     if run.facts.resumed_at is not None and not places:
         return Finding("absent", "the run was never taken up again")
+    if run.facts.step_unit is not None:
+        told = f"the steps of this log count another thing than updates ({run.facts.step_unit}), in which a jump decays"
+        return missing("train_loss", because=told)
     if not places:
         return _unstated(run)
     loss = run.train_loss.finite

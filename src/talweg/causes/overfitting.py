@@ -53,7 +53,9 @@ def examine(run: Run) -> Finding:
         return missing("data", because=f"{rise}, within one pass of the text: is val of another kind than train?")
     cost = _cost(run, found, float(val.step[-1]))
     because = f"{rise}, while train fell by {fell:.3f}; {figures}"
-    return Finding("present", because, nats=cost, remedies=_remedies(found, cost), steps=(found.step, val.step[-1]))
+    return Finding(
+        "present", because, nats=cost, remedies=_remedies(run, found, cost), steps=(found.step, val.step[-1])
+    )
 
 
 def _no_minimum(found: Minimum, last: float) -> str:
@@ -98,9 +100,11 @@ def _cost(run: Run, found: Minimum, last: float) -> Estimate:
     return Estimate(value, low, value + 0.5 * onward + error).at_least(0.0)
 
 
-def _remedies(found: Minimum, cost: Estimate) -> tuple[Remedy, ...]:
+def _remedies(run: Run, found: Minimum, cost: Estimate) -> tuple[Remedy, ...]:
+    there = evidence.length(run, found.step)
+    stop = Remedy("stop_at_minimum", f"stop at step {found.step:,.0f}", there, cost, 0.0)
     return (
-        Remedy("stop_at_minimum", f"stop at step {found.step:,.0f}", {"run.steps": round(found.step)}, cost, 0.0),
+        *((stop,) if there else ()),
         Remedy("more_weight_decay", "weight decay -> 1.0", {"optimizer.weight_decay": 1.0}),
         Remedy("dropout", "dropout -> 0.2", {"model.dropout": 0.2}),
     )

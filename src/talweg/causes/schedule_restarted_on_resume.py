@@ -105,7 +105,7 @@ def _cost(rate: Series, plan: Schedule, found: evidence.Restart, fit: evidence.R
 
 
 def _path(steps: NDArray[np.float64], rate: NDArray[np.float64]) -> annealing.Path:
-    return annealing.path(steps, rate, annealing.memory(steps, rate))
+    return annealing.path(steps, rate, annealing.complete(steps, rate))
 
 
 @dataclass(frozen=True)

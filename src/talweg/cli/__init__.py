@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from talweg import __version__
 from talweg.cli.data import export, prepare
+from talweg.cli.forecast import forecast
 from talweg.cli.log import asked_of, read
 from talweg.cli.model import evaluate
 from talweg.errors import InputError
@@ -260,6 +261,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "sample": sample,
     "eval": evaluate,
     "diagnose": diagnose,
+    "forecast": forecast,
     "explain": explain,
     "report": report,
     "read": read,

@@ -1,7 +1,8 @@
 """Configurations of trainers: `read_facts(path)` finds out which kind of file it is and reads what it states.
 
 A file in this folder is a kind of configuration: `NAME`, `sniff(path, head) -> float` (how sure it is, 0 to 1) and
-`read(path) -> Facts`. None of them executes anything.
+`read(path) -> Facts`. One that is no text has `sniff_raw(path, raw) -> float`, asked first with the beginning of the
+file as it is stored. None of them executes anything.
 """
 
 import importlib
@@ -12,7 +13,7 @@ from types import ModuleType
 from talweg.configs import token_files
 from talweg.errors import InputError
 from talweg.run import Facts
-from talweg.textfile import read_text
+from talweg.textfile import HEAD, Decompressed, read_text
 
 
 def kinds() -> dict[str, ModuleType]:
@@ -26,8 +27,10 @@ def kind_of(path: Path | str) -> ModuleType:
     path = Path(path)
     if path.is_dir():
         path = _within(path)
-    head = read_text(path).head
-    sure = {module: float(module.sniff(path, head)) for module in kinds().values()}
+    sure = _stored(path)
+    if not sure:
+        head = read_text(path).head
+        sure = {module: float(module.sniff(path, head)) for module in kinds().values()}
     best = max(sure, key=lambda module: sure[module])
     if sure[best] <= 0:
         raise InputError(
@@ -35,6 +38,14 @@ def kind_of(path: Path | str) -> ModuleType:
             "(batch_size = 12), a Talweg config.toml, or JSON or key: value lines (learning_rate: 6e-4)"
         )
     return best
+
+
+def _stored(path: Path) -> dict[ModuleType, float]:
+    """The kinds that know a file by its stored bytes: a checkpoint is not read whole, as text, to be told apart."""
+    with Decompressed(path, str(path)) as file:
+        raw = file.read(HEAD)
+    binary = [module for module in kinds().values() if hasattr(module, "sniff_raw")]
+    return {module: sure for module in binary if (sure := float(module.sniff_raw(path, raw))) > 0}
 
 
 def read_facts(path: Path | str) -> Facts:

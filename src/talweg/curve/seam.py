@@ -113,10 +113,10 @@ def _transient(x: Array, y: Array, at: float, tau: float) -> tuple[float, float,
     if int(late.sum()) < FEWEST // 2 or int((~late).sum()) < FEWEST // 2 or x.size < FEWEST:
         return None
     design = np.column_stack([_trend(x, at), np.where(late, np.exp(-(x - at) / tau), 0.0)])
-    jump, error = _last_coefficient(design, y)
+    jump, error = last_coefficient(design, y)
     rest = np.ones(x.size, dtype=bool)
     rest[int(np.argmax(late))] = False
-    again, again_error = _last_coefficient(design[rest], y[rest])
+    again, again_error = last_coefficient(design[rest], y[rest])
     same_sign = again * jump > 0
     return jump, error, abs(again) / again_error if same_sign and again_error > 0 else 0.0
 
@@ -140,11 +140,11 @@ def _stays(x: Array, y: Array, at: float, tau: float, spacing: float) -> tuple[f
     late = x[part] > at
     if int(late.sum()) < FEWEST or int((~late).sum()) < FEWEST:
         return math.nan, math.nan
-    return _last_coefficient(np.column_stack([_trend(x[part], at), late]), y[part])
+    return last_coefficient(np.column_stack([_trend(x[part], at), late]), y[part])
 
 
-def _last_coefficient(design: Array, y: Array) -> tuple[float, float]:
-    """Least squares; the error is widened by the correlation of neighbours, never below that of white noise."""
+def last_coefficient(design: Array, y: Array) -> tuple[float, float]:
+    """The last column's, by least squares; the error allows for the correlation of neighbours, if that widens it."""
     centred = y - np.median(y)
     inverse = np.linalg.pinv(design.T @ design)
     beta = inverse @ (design.T @ centred)

@@ -3,13 +3,15 @@
 Every function takes a Run and answers None when the run does not offer enough. Answers are cached by run.
 """
 
-from talweg.evidence.fitted import Forecast, RunFit, fit, forecast, scatter, why_no_forecast
+from talweg.evidence.ahead import Ahead, Forecast, forecast, why_no_forecast
+from talweg.evidence.fitted import RunFit, fit, scatter
 from talweg.evidence.levels import (
     FEW,
     EvalNoise,
     Gap,
     Judged,
     RunEvent,
+    above_logged,
     batch_noise,
     eval_noise,
     events,
@@ -20,6 +22,7 @@ from talweg.evidence.levels import (
     trend,
     val_level,
 )
+from talweg.evidence.logged import Artefact, artefact, gap_as_logged, in_nats
 from talweg.evidence.lost import more_tokens, rest_of_plan, risen_before, until
 from talweg.evidence.norm import (
     Expected,
@@ -36,9 +39,13 @@ from talweg.evidence.plan import horizon, peak_rate, rate_at, rate_share, still_
 from talweg.evidence.restarts import Restart, restart
 from talweg.evidence.resumes import RateSeam, Resume, rate_seam, resumes
 from talweg.evidence.single_rank import cost_of_single_rank
+from talweg.evidence.unseen import Unseen, unseen
+from talweg.evidence.updates import by_step, length
 
 __all__ = [
     "FEW",
+    "Ahead",
+    "Artefact",
     "EvalNoise",
     "Expected",
     "Forecast",
@@ -49,8 +56,12 @@ __all__ = [
     "Resume",
     "RunEvent",
     "RunFit",
+    "Unseen",
+    "above_logged",
+    "artefact",
     "at_frequencies",
     "batch_noise",
+    "by_step",
     "cost_of_single_rank",
     "eval_noise",
     "events",
@@ -62,8 +73,11 @@ __all__ = [
     "fit",
     "forecast",
     "gap",
+    "gap_as_logged",
     "horizon",
+    "in_nats",
     "judged",
+    "length",
     "more_tokens",
     "other_unit",
     "peak_rate",
@@ -79,6 +93,7 @@ __all__ = [
     "tail_trend",
     "train_level",
     "trend",
+    "unseen",
     "until",
     "val_level",
     "why_no_forecast",

@@ -10,18 +10,12 @@ from talweg.curve import noise as curve_noise
 from talweg.estimate import Estimate
 from talweg.evidence.levels import Judged, eval_noise, judged
 from talweg.evidence.plan import horizon, rate_at
-from talweg.evidence.repeated import repetition_ahead
-from talweg.laws import annealing
+from talweg.laws import annealing, gain
 from talweg.laws import forecast as law
 from talweg.run import Run
 from talweg.schedule import Schedule
 
 Array = NDArray[np.float64]
-
-# The prior of the decay's gain was taken from runs of 25 M to 3 B parameters and 3,600 steps or more. Runs below that
-# are given this wider one (sd of the logarithm); our choice.
-SMALL_GAIN_PRIOR = (0.149, 0.5)
-SMALL_PARAMETERS, SHORT_STEPS = 2e7, 3000
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +25,7 @@ class RunFit:
     judged: Judged
     law: law.Fit
     path: annealing.Path  # of the run's own learning rate, to the end of its plan
-    memory: float  # steps
+    complete: float  # the step at which the decay of its rate is complete
     end: float  # the step at which the plan ends
     schedule_known: bool  # False: no learning rate is known, and the path is that of a constant one
 
@@ -78,17 +72,6 @@ class RunFit:
         return Estimate.normal(mean * share, sd * share).at_least(0.0)
 
 
-@dataclass(frozen=True, eq=False)
-class Forecast:
-    """One evaluation's value at `step` with its 80 % interval, and the curve that leads there."""
-
-    step: float
-    loss: Estimate
-    band_step: Array
-    band: Array  # (T, 3): value, low, high
-    because: str
-
-
 @lru_cache(maxsize=32)
 def fit(run: Run) -> RunFit | None:
     """The annealing law on the judged loss. None for fewer than eight usable points or a loss that is not finite."""
@@ -99,10 +82,11 @@ def fit(run: Run) -> RunFit | None:
     rate = rate_at(run, steps)
     known = rate is not None and float(rate.max()) > 0
     rates = rate if known and rate is not None else np.ones_like(steps)
-    memory = annealing.memory(steps, rates)
-    path = annealing.path(steps, rates, memory)
-    found = law.fit(j.loss.step, j.loss.value, path, noise_sd=scatter(run, j), gain_prior=_gain_prior(run, end))
-    return None if found is None else RunFit(j, found, path, memory, end, known)
+    complete = annealing.complete(steps, rates)
+    path = annealing.path(steps, rates, complete)
+    prior = _gain_prior(run, rate if known else None)
+    found = law.fit(j.loss.step, j.loss.value, path, noise_sd=scatter(run, j), gain_prior=prior)
+    return None if found is None else RunFit(j, found, path, complete, end, known)
 
 
 def scatter(run: Run, j: Judged) -> float:
@@ -113,54 +97,6 @@ def scatter(run: Run, j: Judged) -> float:
     return 0.0 if found is None else found.sd
 
 
-def forecast(run: Run, schedule: Schedule | None = None, steps: float | None = None) -> Forecast | None:
-    """The rest of the run under its own plan, or from here on under another schedule or length.
-
-    None when there is no fit, no plan, or no learning rate to follow. The interval is of one evaluation: it holds the
-    uncertainty of the level, what repeated text may add, and the scatter of an evaluation about the level.
-    """
-    found = fit(run)
-    if found is None or not found.schedule_known:
-        return None
-    end = steps or (float(schedule.end_step) if schedule is not None else horizon(run))
-    if end is None or end <= found.law.last_step:
-        return None
-    path = found.path if schedule is None and steps is None else _path(run, end, schedule, found.memory)
-    ahead = np.linspace(found.law.last_step, end, 60)
-    mean, sd = found.law.on(path, ahead)
-    repeated, repeated_sd = repetition_ahead(run, ahead)
-    mean = mean + repeated
-    wide = np.sqrt(sd**2 + found.law.noise_sd**2 + repeated_sd**2)
-    bands = np.stack([mean, mean - 1.2815515655 * wide, mean + 1.2815515655 * wide], axis=1)
-    first = law.first_step(found.path, found.law.last_step)
-    because = (
-        f"annealing law fitted to {found.judged.name} from step {first:,.0f}; "
-        f"the interval includes the scatter of one evaluation, {found.law.noise_sd:.4f}"
-    )
-    if repeated[-1] >= 0.0005:
-        because += f"; {repeated[-1]:+.3f} for text seen again, between 0 and {2 * repeated[-1]:.3f}"
-    return Forecast(end, Estimate.normal(float(mean[-1]), float(wide[-1])), ahead, bands, because)
-
-
-def why_no_forecast(run: Run) -> str:
-    """What a forecast of the run's own plan lacks; empty when there is one."""
-    end = horizon(run)
-    if end is None:
-        return "needs planned_steps"
-    if run.last_step is not None and end <= run.last_step:
-        return "the plan is done"
-    if rate_at(run, 0.0) is None:
-        return "needs the learning rate, logged or configured"
-    return "" if forecast(run) is not None else "needs eight values of the loss after the warm-up"
-
-
-def _path(run: Run, end: float, schedule: Schedule | None, memory: float) -> annealing.Path:
-    steps = annealing.grid(end)
-    rate = rate_at(run, steps, schedule)
-    assert rate is not None, "a fit with a known schedule has a rate"
-    return annealing.path(steps, rate, memory)
-
-
 def counterfactual(run: Run, schedule: Schedule, steps: float) -> Estimate | None:
     """The level that this run would have reached had it followed `schedule` from its first step on, minus the level
     that it reaches at the end of its own plan. Negative: the other schedule is better."""
@@ -169,12 +105,12 @@ def counterfactual(run: Run, schedule: Schedule, steps: float) -> Estimate | Non
         return None
     grid = annealing.grid(steps)
     rate = schedule.at(grid)
-    other = annealing.path(grid, rate, annealing.memory(grid, rate))
+    other = annealing.path(grid, rate, annealing.complete(grid, rate))
     mean, sd = found.law.difference(other, steps, found.path, found.end)
     return Estimate.normal(mean, sd)
 
 
-def _gain_prior(run: Run, end: float) -> tuple[float, float]:
-    n = run.facts.parameters
-    small = (n is not None and n < SMALL_PARAMETERS) or end < SHORT_STEPS
-    return SMALL_GAIN_PRIOR if small else law.GAIN_PRIOR
+def _gain_prior(run: Run, rate: Array | None) -> tuple[float, float]:
+    f = run.facts
+    peak = f.peak_learning_rate if rate is None else float(rate.max())
+    return gain.prior(f.parameters, peak, f.tokens_per_step, f.optimizer)

@@ -184,15 +184,21 @@ def gap(run: Run) -> Gap | None:
         common = np.intersect1d(val.step, evaluated.step)
         if common.size >= 3:
             return _gap(common, val.at(common) - evaluated.at(common), like_for_like=True)
+    beside = above_logged(run, val)
+    return None if beside is None else _gap(*beside, like_for_like=False)
+
+
+def above_logged(run: Run, evaluated: Series) -> tuple[Array, Array] | None:
+    """(step, nats): an evaluated loss minus the training loss as it was logged around the same steps."""
     train = run.train_loss.finite
-    if len(val) < 3 or len(train) < 2 * FEW:
+    if len(evaluated) < 3 or len(train) < 2 * FEW:
         return None
-    common = val.step[(val.step >= train.step[0]) & (val.step <= train.step[-1])]
+    common = evaluated.step[(evaluated.step >= train.step[0]) & (evaluated.step <= train.step[-1])]
     if common.size < 3:
         return None
     spacing = float(np.median(np.diff(common)))
     near = np.array([_near(train, s, spacing / 2) for s in common])
-    return _gap(common, val.at(common) - near, like_for_like=False)
+    return common, evaluated.at(common) - near
 
 
 def _near(train: Series, step: float, reach: float) -> float:

@@ -11,6 +11,7 @@ from talweg.evidence.fitted import fit
 from talweg.evidence.levels import train_level, val_level
 from talweg.evidence.norm import at_frequencies, expected_at_end
 from talweg.evidence.plan import horizon
+from talweg.evidence.updates import by_step
 from talweg.laws import size, undertrained
 from talweg.run import Run
 
@@ -23,9 +24,9 @@ UNKNOWN = Estimate(0.5, 0.0, 2.0)  # nats, where neither a law nor the curve tel
 
 @lru_cache(maxsize=32)
 def until(run: Run, step: float) -> Run:
-    """The run as its log stood at `step`; the plan stays as it was."""
+    """The run as its log stood at `step`; the plan stays as it was, in the unit of the log's steps."""
     end = horizon(run) or run.last_step or step
-    facts = replace(run.facts, planned_steps=round(end))
+    facts = replace(by_step(run).facts, planned_steps=round(end), step_unit=None)
     return replace(run, facts=facts, **{name: getattr(run, name).between(0, step) for name in LOSSES})
 
 

@@ -10,7 +10,7 @@ from talweg.evidence.levels import train_level, val_level
 from talweg.evidence.plan import horizon
 from talweg.laws import anchors, size
 from talweg.laws import forecast as law
-from talweg.laws.annealing import grid, memory, path
+from talweg.laws.annealing import complete, grid, path
 from talweg.run import Run
 from talweg.schedule import Schedule
 
@@ -104,7 +104,7 @@ def _cosine_to_a_tenth(end: float) -> float:
     """D at the end of a cosine to a tenth of the peak: what the anchor had."""
     steps = grid(end)
     rate = Schedule("cosine", 1.0, 0.1, int(0.02 * end), max(int(end), 1)).at(steps)
-    return float(path(steps, rate, memory(steps, rate)).decayed[-1])
+    return float(path(steps, rate, complete(steps, rate)).decayed[-1])
 
 
 def _recipe(run: Run) -> tuple[float, float]:
@@ -122,7 +122,10 @@ def _unit_factor(run: Run) -> float:
 
 @lru_cache(maxsize=32)
 def first_loss(run: Run) -> float | None:
-    """The loss of the fresh model, in the unit of the log; None where the log begins later."""
+    """The loss of the fresh model, in the unit of the log; None where the log begins later, or where its first step may
+    be many updates."""
+    if run.facts.step_unit is not None:
+        return None
     for series in (run.val_loss, run.train_eval_loss, run.train_loss):
         early = series.finite.between(0, FIRST_STEPS)
         if early:

@@ -13,7 +13,10 @@ Array = NDArray[np.float64]
 
 @lru_cache(maxsize=32)
 def horizon(run: Run) -> float | None:
-    """The step at which the plan ends: as configured, but never before the last logged step. None when nobody said."""
+    """The step at which the plan ends: as configured, but never before the last logged step. None when nobody said, or
+    when the plan counts updates and the log does not."""
+    if run.facts.step_unit is not None:
+        return None
     planned = run.facts.planned_steps
     if planned is None:
         planned = run.facts.decay_end_step

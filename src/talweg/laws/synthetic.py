@@ -28,8 +28,8 @@ def curve(
     schedule: Schedule,
     floor: float = 3.2,
     amplitude: float = 1.2,
-    exponent: float = 0.47,
-    decay_gain: float = 0.149,
+    exponent: float = 0.506,
+    decay_gain: float = 0.178,
     start: float = 10.83,
     log_every: int = 10,
     eval_every: int | None = None,
@@ -50,7 +50,7 @@ def curve(
     plan = planned_steps or steps
     grid = annealing.grid(plan)
     rate = schedule.at(grid)
-    path = annealing.path(grid, rate, annealing.memory(grid, rate))
+    path = annealing.path(grid, rate, annealing.complete(grid, rate))
     reference = max(float(path.area[-1]) / 10, 1.0)
 
     def level(step: Array) -> Array:

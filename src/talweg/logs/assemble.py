@@ -62,7 +62,7 @@ def assemble(
     place in the log, of that step or a later one, is overtaken in every column, and kept as `superseded`.
     """
     facts, reading = facts or Facts(), reading or Reading()
-    columns, spread, num_ranks = _of_one_rank([_with_step(column) for column in columns if column.step.size])
+    columns, spread, num_ranks = _of_one_rank([kept for column in columns if (kept := _with_step(column)).step.size])
     notes: list[str] = []
     if num_ranks > 1:
         notes.append(f"{num_ranks} processes print their losses; those of the first were taken")
@@ -160,7 +160,8 @@ def _spread(column: Column) -> Series | None:
     order = np.argsort(column.step, kind="stable")
     step, value = column.step[order], column.value[order]
     first = np.flatnonzero(np.append(True, step[1:] != step[:-1]))
-    spread = np.maximum.reduceat(value, first) - np.minimum.reduceat(value, first)
+    with np.errstate(invalid="ignore", over="ignore"):  # inf of all of them: no difference that is known
+        spread = np.maximum.reduceat(value, first) - np.minimum.reduceat(value, first)
     if not np.any(spread > 0):
         return None
     return Series.of(step[first], spread, resolution=column.resolution, name=f"{column.name} of the processes")
@@ -169,24 +170,47 @@ def _spread(column: Column) -> Series | None:
 # ---------------------------------------------------------------- resumes
 
 
-def _seams(columns: Sequence[Column], stands: Sequence[Standing]) -> list[tuple[int, float]]:
-    """Where in the log a loss went back, and to which step: what stands before that place from that step on is old."""
-    seams: list[tuple[int, float]] = []
+@dataclass(frozen=True)
+class _Seam:
+    """A loss went back: from the line `last` of the old part to the line `first` of the new one, which has `step`."""
+
+    last: int
+    first: int
+    step: float
+
+
+def _seams(columns: Sequence[Column], stands: Sequence[Standing]) -> list[_Seam]:
+    seams: list[_Seam] = []
     for column, here in zip(columns, stands, strict=True):
         few = len(here.went_back_at) <= max(3.0, MOST_SEAMS * column.step.size)
         if column.role in LOSSES and column.place is not None and few:
-            seams += [(int(column.place[at - 1]) + 1, float(column.step[at])) for at in here.went_back_at]
+            place = column.place
+            seams += [_Seam(int(place[at - 1]), int(place[at]), float(column.step[at])) for at in here.went_back_at]
     return seams
 
 
-def _overtaken(column: Column, seams: Sequence[tuple[int, float]], stands: Standing) -> NDArray[np.bool_]:
-    """What stands before a seam from its step on, and does not stand behind it once more (a rate comes out the same)."""
-    old = np.zeros(column.step.size, dtype=np.bool_)
-    if column.place is not None:
-        places = column.place if stands.last is None else column.place[stands.last]
-        for place, step in seams:
-            old |= (places < place) & (column.step >= step)
-    return old
+def _overtaken(column: Column, seams: Sequence[_Seam], stands: Standing) -> NDArray[np.bool_]:
+    """What stands before a seam, from its step on. Between its lines an evaluation of that very step is a new one.
+
+    What stands behind it once more counts there: a learning rate comes out the same.
+    """
+    if column.place is None or not seams:
+        return np.zeros(column.step.size, dtype=np.bool_)
+    steps = np.array([seam.step for seam in seams])
+    last, first = np.array([seam.last for seam in seams]), np.array([seam.first for seam in seams])
+    places = column.place if stands.last is None else column.place[stands.last]
+    return (column.step >= _lowest_after(last, steps, places)) | (column.step > _lowest_after(first - 1, steps, places))
+
+
+def _lowest_after(
+    line: NDArray[np.int64],  # (S,)
+    step: NDArray[np.float64],  # (S,)
+    place: NDArray[np.int64],  # (T,)
+) -> NDArray[np.float64]:
+    """(T,) the lowest step of those whose line is a place or comes after it; inf where there is none."""
+    order = np.argsort(line, kind="stable")
+    lowest = np.append(np.minimum.accumulate(step[order][::-1])[::-1], np.inf)
+    return lowest[np.searchsorted(line[order], place)]
 
 
 def _pieces(column: Column, keep: NDArray[np.bool_], stands: Standing) -> tuple[Series, ...]:

@@ -17,6 +17,8 @@ from talweg.textfile import HEAD, Decompressed, clean_bytes, encoding_of, looks_
 PIECE = 1 << 22  # bytes that are read at a time
 MOST_FILES = 4_000  # of a folder that are looked at
 DEPTH = 4  # folders below it that are looked into
+SOURCE = re.compile(r"^(?:import \w|from [\w.]+ import |(?:    )*def \w+\(|class \w+[(:]|#include [<\"])", re.MULTILINE)
+LEAST_SOURCE = 3  # such lines make a program. Our choice
 ADDRESS = re.compile(r"wandb:/+(.*)")  # of a run on a server, which its reader asks; a Path has one slash of the two
 SQLITE = b"SQLite format 3\0"
 MOST_WINDOWS = 64  # places at which a format is looked for
@@ -31,6 +33,11 @@ class Head:
     name: str = ""  # of the file or folder
     names: tuple[str, ...] = ()  # of the files in a folder, relative to it, with slashes
     tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of an SQLite database: the columns of each
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it is the source code of a program: a line of a log that stands in it is an example, or a format."""
+        return len(SOURCE.findall(self.text)) >= LEAST_SOURCE
 
 
 @dataclass(frozen=True)

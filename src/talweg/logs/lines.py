@@ -7,21 +7,27 @@ few skeletons, so the cost of a line is that of finding its numbers.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
+from talweg.logs.columns import decimals
+from talweg.logs.pieces import LineText, pieces
+from talweg.logs.prefix import bare
 from talweg.logs.recipes import Fields, Parse, Recipe, recipes, runs, values_of
 from talweg.run import Reading
 
-CHUNK = 1 << 20  # bytes at a time: the arrays made of them should stay in the cache
 MOST_SKELETONS = 100_000  # that are remembered; prose has one a line
 MOST_ASKED = 1_000  # lines of one skeleton without a field that are shown to `other`: what repeats so is no setting
+MOST_BROKEN = 100  # lines of one skeleton that are judged one by one for a number that is none
+BROKEN = re.compile(r"\.[0-9]*\.|(?<![0-9])\.(?![0-9])")
 SAMPLED = 100  # numbers of a field by which its printed digits are told
 SLOT_BITS = 21  # a chunk has fewer runs of digits than 2 to this
+RARE = 3  # so many times more lines go on where one ends sooner, with fewer digits: it is torn. Our choice
+MOST_LONGER = 100  # longer kinds of line that one is compared with
 TO_SKELETON = bytes(ord("0") if chr(byte) in "0123456789." else byte for byte in range(256))
 
 
@@ -33,7 +39,7 @@ class Points:
     step: NDArray[np.float64]  # (T,) NaN before any step was seen
     value: NDArray[np.float64]  # (T,)
     rank: NDArray[np.int64] | None = None  # (T,) the process that printed it; -1 where the line does not say
-    decimals: int = 0  # most digits after the decimal point, of those looked at
+    decimals: int = 0  # most digits after the decimal point, of those looked at; -2: printed in hundreds
 
     def __len__(self) -> int:
         return int(self.line.size)
@@ -47,6 +53,14 @@ class _Skeleton:
     recipes: dict[str, "Recipe"] | None  # None: the numbers are no plain runs; each such line is parsed by itself
     tail_decimals: int = -1  # of the number that ends the line, in the last complete one; -1: no number ends it
     seen: int = 0
+    last_field: str = ""  # that whose number ends the line
+    fewest: int = 1000  # digits after the point of that number, of those looked at
+
+    @classmethod
+    def of(cls, line: str, fields: Fields) -> "_Skeleton":
+        end = len(line.rstrip())
+        last = next((name for name, span in fields.items() if span.end == end), "")
+        return cls(fields, recipes(line, fields), last_field=last)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +70,7 @@ class _Group:
     line: NDArray[np.int64]
     step: NDArray[np.float64] | None  # None: these lines name no step
     rank: NDArray[np.int64] | None
+    kind: _Skeleton
 
     def steps(self) -> NDArray[np.float64]:
         return np.full(self.line.size, np.nan) if self.step is None else self.step
@@ -91,8 +106,8 @@ class Lines:
     """All lines of one log, taken piece by piece.
 
     parse: the fields of a line (characters are bytes: it is decoded as Latin-1), None where it has none.
-    other: told of lines without a field, in their order: the line, its number, and how many lines with a field stand
-        before it. Says whether it was understood.
+    other: told of lines without a field, in their order: the line without what a launcher put before it, its number,
+        and how many lines with a field stand before it. Says whether it was understood.
     """
 
     parse: Parse
@@ -108,11 +123,12 @@ class Lines:
     _parts: dict[str, list[tuple["_Group", NDArray[np.float64]]]] = field(default_factory=dict)
     _decimals: dict[str, int] = field(default_factory=dict)
     _asked: dict[bytes, int] = field(default_factory=dict)
+    _broken: dict[bytes, int] = field(default_factory=dict)
 
     def read(self, chunks: Iterable[bytes]) -> "Lines":
         """Take all pieces, each of which ends at the end of a line, but for the last one perhaps."""
         for chunk in chunks:
-            for piece in _pieces(chunk):
+            for piece in pieces(chunk):
                 self.take(piece)
         return self
 
@@ -126,6 +142,7 @@ class Lines:
 
     def points(self) -> dict[str, Points]:
         """All fields but step and rank, lines that lack a step given the last one seen before them."""
+        self._leave_out_torn()
         shared: dict[tuple[int, ...], _Order] = {}
         found = {name: self._joined(name, shared) for name in self._parts if name != "step"}
         if not any(np.isnan(points.step).any() for points in found.values()):
@@ -153,7 +170,7 @@ class Lines:
         if digit[0]:
             edges = np.append(0, edges)
         codes = np.fromiter(map(self._codes.get, skeletons, repeat(-1)), np.int64, len(skeletons))
-        lines = _LineText(chunk)
+        lines = LineText(chunk)
         if (codes < 0).any():
             self._learn(codes, skeletons, lines)
         starts, ends = edges[::2], edges[1::2]
@@ -169,7 +186,7 @@ class Lines:
         self.num_lines += len(skeletons)
         self.num_with_fields += int(np.count_nonzero(kinds))
 
-    def _learn(self, codes: NDArray[np.int64], skeletons: Sequence[bytes], lines: "_LineText") -> None:
+    def _learn(self, codes: NDArray[np.int64], skeletons: Sequence[bytes], lines: LineText) -> None:
         """Ask `parse` about lines like none before."""
         if len(self._codes) > MOST_SKELETONS:
             self._codes = {key: code for key, code in self._codes.items() if code >> SLOT_BITS}
@@ -182,10 +199,18 @@ class Lines:
                 kind = 0
                 if fields:
                     kind = len(self._kinds)
-                    self._kinds.append(_Skeleton(fields, recipes(line, fields)))
+                    self._kinds.append(_Skeleton.of(line, fields))
                 code = kind << SLOT_BITS | skeleton.count(b"0")
-                self._codes[skeleton] = code
+                if not self._is_broken(line, skeleton):
+                    self._codes[skeleton] = code
             codes[row] = code
+
+    def _is_broken(self, line: str, skeleton: bytes) -> bool:
+        """Whether a number of this line is none, such as 1.2.3: it says nothing about the next line like it."""
+        if not BROKEN.search(line) or self._broken.get(skeleton, 0) >= MOST_BROKEN:
+            return False
+        self._broken[skeleton] = self._broken.get(skeleton, 0) + 1
+        return True
 
     def _extract(
         self,
@@ -195,14 +220,15 @@ class Lines:
         text: NDArray[np.uint8],
         starts: NDArray[np.intp],
         ends: NDArray[np.intp],
-        lines: "_LineText",
+        lines: LineText,
     ) -> None:
         """The fields of all lines of one kind."""
         sample = [lines[row] for row in rows[:SAMPLED]] if kind.seen < SAMPLED else []
+        kind.fewest = min([kind.fewest, *map(_tail_decimals, sample)])
         kind.seen += rows.size
         kind.tail_decimals = _tail_decimals(lines[rows[-1]])
         if kind.recipes is None:
-            self._one_by_one(rows, lines)
+            self._one_by_one(kind, rows, lines)
             return
         values: dict[str, NDArray[np.float64]] = {}
         for name, recipe in kind.recipes.items():
@@ -214,15 +240,18 @@ class Lines:
             if recipe.constant is None:
                 broken |= np.isnan(values[name])
         if broken.any():  # a run of digits that is no number, such as 1.2.3, where this line's likes have one
-            self.num_not_understood += int(broken.sum())
+            self._one_by_one(kind, rows[broken], lines)
             values = {name: value[~broken] for name, value in values.items()}
             rows = rows[~broken]
-        self._add(rows.astype(np.int64) + self.num_lines, values)
+        self._add(kind, rows.astype(np.int64) + self.num_lines, values)
 
-    def _one_by_one(self, rows: NDArray[np.intp], lines: "_LineText") -> None:
+    def _one_by_one(self, kind: _Skeleton, rows: NDArray[np.intp], lines: LineText) -> None:
         for row in rows:
             line = lines[row]
             fields = self.parse(line) or {}
+            for name, span in fields.items():
+                digits = decimals([line[span.start : span.end]]) - round(float(np.log10(span.scale)))
+                self._decimals[name] = max(self._decimals.get(name, 0), digits)
             try:
                 values = {
                     name: np.array([float(line[span.start : span.end].replace(",", "")) * span.scale])
@@ -231,19 +260,19 @@ class Lines:
             except ValueError:
                 values = {}
             if values:
-                self._add(np.array([row + self.num_lines]), values)
+                self._add(kind, np.array([row + self.num_lines]), values)
             else:
                 self.num_not_understood += 1
 
-    def _add(self, line: NDArray[np.int64], values: Mapping[str, NDArray[np.float64]]) -> None:
+    def _add(self, kind: _Skeleton, line: NDArray[np.int64], values: Mapping[str, NDArray[np.float64]]) -> None:
         rank = values["rank"].astype(np.int64) if "rank" in values else None
-        group = _Group(line, values.get("step"), rank)
+        group = _Group(line, values.get("step"), rank, kind)
         for name, value in values.items():
             if name != "rank":
                 self._parts.setdefault(name, []).append((group, value))
 
     def _pass_over(
-        self, rows: NDArray[np.intp], skeletons: Sequence[bytes], lines: "_LineText", before: NDArray[np.int64]
+        self, rows: NDArray[np.intp], skeletons: Sequence[bytes], lines: LineText, before: NDArray[np.int64]
     ) -> None:
         """Lines without a field."""
         for row in rows:
@@ -254,13 +283,14 @@ class Lines:
             if self.other is not None and asked < MOST_ASKED:
                 self._asked[skeleton] = asked + 1
                 place, above = self.num_lines + int(row), self.num_with_fields + int(before[row])
-                if self.other(lines.decoded(row), place, above):
+                if self.other(bare(lines.decoded(row)), place, above):
                     continue
             self.num_not_understood += 1
             if len(self.unknown) < 5:
                 self.unknown.append((self.num_lines + int(row), lines.decoded(row)))
         if len(self._asked) > MOST_SKELETONS:
             self._asked.clear()
+            self._broken.clear()
 
     def _take_last(self, rest: bytes) -> None:
         """A line without its end, which may lack digits: taken if it is as complete as one of its kind before."""
@@ -284,6 +314,23 @@ class Lines:
         else:
             self._leave_out(line)
 
+    def _leave_out_torn(self) -> None:
+        """A few lines that end in a number where their likes go on, and with fewer digits, are torn there."""
+        codes = sorted((key, code >> SLOT_BITS) for key, code in self._codes.items() if code >> SLOT_BITS)
+        torn: set[int] = set()
+        for place, (skeleton, number) in enumerate(codes):
+            kind = self._kinds[number]
+            if kind is None or not kind.last_field or kind.fewest >= max(self._decimals.get(kind.last_field, 0), 1):
+                continue
+            begin, after = skeleton.rstrip(), codes[place + 1 : place + MOST_LONGER]
+            longer = [self._kinds[other] for key, other in after if key.startswith(begin)]
+            if any(other is not None and other.seen > RARE * kind.seen for other in longer):
+                torn.add(id(kind))
+        for name, parts in self._parts.items() if torn else ():
+            kept = [(group, v) for group, v in parts if not (id(group.kind) in torn and group.kind.last_field == name)]
+            self.num_not_understood += sum(v.size for _, v in parts) - sum(v.size for _, v in kept)
+            self._parts[name] = kept
+
     def _leave_out(self, line: str) -> None:
         self.cut = line
         self.num_lines += 1
@@ -297,7 +344,7 @@ class Lines:
             digits -= recipe.exponent_sign * int(texts[recipe.exponent].partition(".")[0] or 0)
         if recipe.scale != 1.0:
             digits -= round(float(np.log10(recipe.scale)))
-        self._decimals[name] = max(self._decimals.get(name, 0), digits)
+        self._decimals[name] = max(self._decimals.get(name, digits), digits)
 
     # ------------------------------------------------------------ fields
 
@@ -322,35 +369,6 @@ def _filled(points: Points, steps: Points) -> Points:
     step = points.step.copy()
     step[lacking] = np.where(place >= 0, steps.value[np.maximum(place, 0)], np.nan)
     return replace(points, step=step)
-
-
-class _LineText:
-    """The lines of a chunk, found when the first is asked for. Decoded as Latin-1, so that characters are bytes."""
-
-    def __init__(self, chunk: bytes) -> None:
-        self.chunk = chunk
-        self.ends: NDArray[np.intp] | None = None
-
-    def _bytes(self, row: int) -> bytes:
-        if self.ends is None:
-            self.ends = np.flatnonzero(np.frombuffer(self.chunk, dtype=np.uint8) == ord("\n"))
-        start = int(self.ends[row - 1]) + 1 if row else 0
-        return self.chunk[start : int(self.ends[row])]
-
-    def __getitem__(self, row: int) -> str:
-        return self._bytes(row).decode("latin-1")
-
-    def decoded(self, row: int) -> str:
-        return self._bytes(row).decode("utf-8", errors="replace")
-
-
-def _pieces(chunk: bytes) -> Iterator[bytes]:
-    """A large chunk in pieces of about CHUNK bytes that end at the end of a line."""
-    start = 0
-    while start < len(chunk):
-        end = chunk.find(b"\n", start + CHUNK) + 1 or len(chunk)
-        yield chunk[start:end]
-        start = end
 
 
 def _tail_decimals(line: str) -> int:

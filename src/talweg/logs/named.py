@@ -63,4 +63,4 @@ def columns_of(points: Mapping[str, Points], roles: Roles, labels: Mapping[str, 
     """A column of each field: those of `roles` first and in its order, then the others under their own names."""
     known = [name for name in roles if name in points]
     found = [Column.of(labels.get(name, name), points[name], *roles[name]) for name in known]
-    return found + [Column.of(name, points[name]) for name in sorted(set(points) - set(known))]
+    return found + [Column.of(labels.get(name, name), points[name]) for name in sorted(set(points) - set(known))]

@@ -119,6 +119,17 @@ NO_LOSS_WORDS |= {
     "var",
 }
 NO_LOSS_WORDS |= {"downstream", "weight", "router", "z", "stderr", "se", "error", "delta", "ratio", "count", "num"}
+NO_LOSS_WORDS |= {
+    "packet",
+    "heat",
+    "power",
+    "energy",
+    "profit",
+    "path",
+    "insertion",
+    "hearing",
+    "db",
+}  # of other trades
 # of several validation texts, that which is nearest to general web text: what most such models are trained on
 GENERAL_TEXT: tuple[str, ...] = (
     "c4",

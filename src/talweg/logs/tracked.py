@@ -10,9 +10,19 @@ from talweg.logs.assemble import Column
 from talweg.logs.roles import CONSTANTS, SECONDS, Roles, guess, is_loss, is_running_mean, plain
 from talweg.run import COLUMN_NAMES, Facts, LossKind
 
+MOST_COLUMNS = 10_000  # are kept; of a run with more, those with the most points. Our choice
 RESTARTS = 2  # falls of a count that are taken as restarts; with more of them it counts each row. Our choice
 EVEN, MOSTLY = 0.01, 0.9  # tokens per step: so close to the middle one, at so many of the steps
 HUGGING_FACE = ("logging_steps", "logging_nan_inf_filter")  # settings that its Trainer alone logs
+
+
+def most_told(num_points: Mapping[str, int]) -> tuple[list[str], list[str]]:
+    """The names of the columns that are kept, by how many points each has; and what a person should know."""
+    if len(num_points) <= MOST_COLUMNS:
+        return list(num_points), []
+    kept = set(sorted(num_points, key=lambda name: -num_points[name])[:MOST_COLUMNS])
+    told = f"it has {len(num_points):,} columns; the {MOST_COLUMNS:,} with the most points were read"
+    return [name for name in num_points if name in kept], [told]
 
 
 def with_roles(
@@ -92,11 +102,14 @@ def _in_our_unit(role: str, column: Column) -> tuple[Column, list[str]]:
     if role == "mfu" and finite.size and finite.max() > 1:
         told = f"{column.name}: values above 1 were read as percent"
         return replace(column, value=column.value / 100, resolution=column.resolution / 100), [told]
-    if role == "skipped_steps" and (falls := np.minimum(np.diff(finite), 0.0)).any():
+    with np.errstate(over="ignore"):
+        falls = np.minimum(np.diff(finite), 0.0)
+    if role == "skipped_steps" and falls.any():
         each = np.count_nonzero(falls) > RESTARTS
         how = "were read as counts of each row and added up" if each else "were read as a count that starts over"
         column = column.only(np.isfinite(column.value))
-        total = np.cumsum(finite) if each else finite - np.append(0.0, np.cumsum(falls))
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = np.cumsum(finite) if each else finite - np.append(0.0, np.cumsum(falls))
         return replace(column, value=total), [f"{column.name}: the values fall again, so they {how}"]
     return column, []
 
@@ -115,8 +128,10 @@ def _facts(roles: Roles, by_name: Mapping[str, Column]) -> tuple[Facts, tuple[st
     if roles.tokens is None or facts.tokens_per_step is not None:
         return facts, ()
     tokens = by_name[roles.tokens]
-    more = np.diff(tokens.step)
-    rates = np.diff(tokens.value)[more > 0] / more[more > 0]
+    with np.errstate(invalid="ignore", over="ignore"):
+        more = np.diff(tokens.step)
+        rates = np.diff(tokens.value)[more > 0] / more[more > 0]
+    rates = rates[np.abs(rates) < 1e300]
     rate = float(np.median(rates)) if rates.size else 0.0
     if 0 < rate < 1e300 and np.mean(np.abs(rates - rate) <= EVEN * rate) >= MOSTLY:
         return facts.over(Facts.stated(f"growth of column {roles.tokens}", tokens_per_step=rate)), ()

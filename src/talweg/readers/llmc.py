@@ -19,7 +19,7 @@ from talweg.logs.assemble import assemble
 from talweg.logs.given import Asked, Head, Log
 from talweg.logs.lines import Lines, Points
 from talweg.logs.named import USUAL_ROLES, Roles, columns_of
-from talweg.logs.prefix import fields_in
+from talweg.logs.prefix import fields_in, without_prefix
 from talweg.logs.recipes import NUMBER, Fields
 from talweg.run import Facts, Run
 
@@ -44,8 +44,8 @@ OF_C = re.compile(
 VAL_LOSS = re.compile(rf"\bval loss:? (?P<val_without_step>{NUMBER})\s*$")
 ACCURACY = re.compile(rf"\bHellaSwag: [0-9]+/[0-9]+ = (?P<hellaswag_without_step>{NUMBER})\s*$")
 OURS = re.compile(
-    r"^s:[0-9]+ (?:trl|tel):[-0-9ni]"
-    r"|^(?:[^\n]{0,80}\s)?step +[0-9]+/[0-9]+ ?[|:] (?:train )?loss [-0-9ni][^|\n]*(?:\| ?norm [-0-9ni]|ms[,)])"
+    r"(?:^|[\s\]:])s:[0-9]+ (?:trl|tel):[-0-9ni]"
+    r"|^(?:[^\n]{0,80}[\s:\]])?step +[0-9]+/[0-9]+ ?[|:] (?:train )?loss [-0-9ni][^|\n]*(?:\| ?norm [-0-9ni]|ms[,)])"
     r"|^step [0-9]+: train loss [-0-9ni][^ \n]* \(took [0-9.]+ ms\)",
     re.MULTILINE,
 )
@@ -94,7 +94,7 @@ CHATTER = re.compile(
 
 def sniff(head: Head) -> float:
     """How surely this is of llm.c: a line of main.log, or a step line with its separators."""
-    return 0.95 if OURS.search(head.text) else 0.0
+    return 0.95 if OURS.search(head.text) and not head.is_source else 0.0
 
 
 def read(log: Log, asked: Asked) -> Run:
@@ -177,6 +177,7 @@ class _Said:
 
     def take(self, line: str, number: int, num_losses: int) -> bool:
         """A line without a loss: a row of the table, or nothing to us."""
+        line = without_prefix(line)
         if row := ROW.match(line):
             self._row(row[1], row[2])
         elif sizes := SIZES.match(line):

@@ -17,7 +17,7 @@ from talweg.logs.assemble import Column, assemble
 from talweg.logs.given import Asked, Head, Log
 from talweg.logs.lines import Lines, Points
 from talweg.logs.named import LONGEST, Names, Roles, columns_of, take_named
-from talweg.logs.prefix import core, rank_in
+from talweg.logs.prefix import core, rank_in, without_prefix
 from talweg.logs.recipes import Fields, Span
 from talweg.run import Facts, LossKind, Reading, Run
 
@@ -28,7 +28,7 @@ LINE = re.compile(
     r"(?P<step>[0-9]+)/(?P<planned>[0-9]+) +(?P<rest>\w+:.*)$"
 )
 OURS = re.compile(
-    r"^(?:[^\n]{0,80}\s)?step:[0-9]+/[0-9]+ (?:(?:train|val)_loss:[-0-9ni]|train_time:[0-9.]+m?s)"
+    r"^(?:[^\n]{0,80}[\s:\]])?step:[0-9]+/[0-9]+ (?:(?:train|val)_loss:[-0-9ni]|train_time:[0-9.]+m?s)"
     r"|^[0-9]+/[0-9]+ (?:val_loss: \S+ val_bpb|train_loss: \S+ train_time): ",
     re.MULTILINE,
 )
@@ -51,6 +51,7 @@ CLOCK = "train_time (s)"
 COARSE = 0.1  # of a step's time: printed too coarsely to tell it. Our choice
 
 RULE = re.compile(r"^={50,}$")  # below the source code
+LEAST_LINES = 5  # below source code: fewer may be examples in it. Our choice
 LEAST_CODE = 50  # lines above it; fewer are none of a trainer. Our choice
 CODE = re.compile(r"[=({\"']")
 CHATTER = re.compile(
@@ -81,7 +82,9 @@ SHARDS = re.compile(r"^val_loader:.* tokens:([0-9]+)")
 
 def sniff(head: Head) -> float:
     """How surely this is of that family: a step of how many, and a loss or the time spent training."""
-    return 0.95 if "/" in head.text and OURS.search(head.text) else 0.0
+    if "/" not in head.text or OURS.search(head.text) is None:
+        return 0.0
+    return 0.95 if not head.is_source or len(OURS.findall(head.text)) > LEAST_LINES else 0.0
 
 
 def read(log: Log, asked: Asked) -> Run:
@@ -136,7 +139,7 @@ def _seconds(clock: Points) -> list[Column]:
     steps[steps <= 0] = np.nan  # a validation, or a start anew
     seconds = np.diff(spent) / steps
     unit = 10.0**-clock.decimals / steps
-    told: NDArray[np.bool_] = (seconds > 0) & (unit <= COARSE * seconds)
+    told: NDArray[np.bool_] = unit <= COARSE * seconds  # of a clock that starts anew neither
     if not told.any():
         return []
     resolution = float(unit[told].max())
@@ -172,6 +175,7 @@ class _Said:
 
     def take(self, line: str, number: int, num_losses: int) -> bool:
         """A line without a loss: settings, the end of the code, or nothing to us."""
+        line = without_prefix(line)
         if num_losses:
             return False
         if RULE.match(line):

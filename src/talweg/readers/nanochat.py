@@ -15,7 +15,7 @@ from talweg.logs.assemble import assemble
 from talweg.logs.given import Asked, Head, Log
 from talweg.logs.lines import Lines, Points
 from talweg.logs.named import USUAL, USUAL_ROLES, Names, Roles, columns_of, take_named
-from talweg.logs.prefix import core, rank_in
+from talweg.logs.prefix import core, rank_in, without_prefix
 from talweg.logs.recipes import Fields, Span
 from talweg.run import Facts, Run
 
@@ -79,7 +79,7 @@ EMA_DECAY = 0.9  # ema_beta, which is written into the loop of each of its train
 
 def sniff(head: Head) -> float:
     """How surely this is nanochat's output: the share of the run in brackets, or bits per byte after a bar."""
-    return 0.95 if "|" in head.text and OURS.search(head.text) else 0.0
+    return 0.95 if "|" in head.text and OURS.search(head.text) and not head.is_source else 0.0
 
 
 def read(log: Log, asked: Asked) -> Run:
@@ -132,6 +132,7 @@ class _Said:
 
     def take(self, line: str, number: int, num_losses: int) -> bool:
         """A line without a loss: a size, or nothing to us."""
+        line = without_prefix(line)
         for name, pattern in PRINTED:
             if found := pattern.match(line):
                 self.numbers[name] = _number(found[1])

@@ -17,7 +17,8 @@ from talweg.errors import InputError
 from talweg.logs.assemble import Column, assemble
 from talweg.logs.given import Asked, Head, Log
 from talweg.logs.lines import Lines, Points
-from talweg.logs.prefix import core, rank_in
+from talweg.logs.named import USUAL, Names, take_named
+from talweg.logs.prefix import core, rank_in, without_prefix
 from talweg.logs.recipes import NUMBER, Fields, Span
 from talweg.run import Facts, LossKind, Run
 from talweg.textfile import read_text
@@ -32,19 +33,7 @@ EVALUATION = re.compile(
     rf"step{STEP}train\s+loss[\s:=]\s*(?P<train>{NUMBER})\s*[,|;]\s*val(?:idation)?\s+loss[\s:=]\s*(?P<val>{NUMBER}){END}",
     re.IGNORECASE,
 )
-EXTRA = re.compile(rf"([a-z][a-z_ ]*?)\s*[:=]?\s*({NUMBER})\s*(ms|s|%)?(?=[\s,|;]|$)", re.IGNORECASE)
-LONGEST_FIELDS = 500  # characters of a line that are searched for fields: longer ones are no log of a trainer
-# field <- what it may be called, with the unit behind its number and the factor to ours
-EXTRAS = {
-    **{
-        (name, unit): ("seconds_per_step", scale)
-        for name in ("time", "dt")
-        for unit, scale in (("ms", 1e-3), ("s", 1.0))
-    },
-    ("mfu", "%"): ("mfu", 1e-2),
-    **{(name, ""): ("learning_rate", 1.0) for name in ("lr", "learning_rate", "learning rate")},
-    **{(name, ""): ("grad_norm", 1.0) for name in ("grad_norm", "grad norm", "gradnorm", "gnorm", "norm")},
-}
+RATES: Names = {key: known for key, known in USUAL.items() if known[0] == "learning_rate"}  # of an evaluation's line
 # column of Run <- field, its name in the log, kind
 COLUMNS: tuple[tuple[str, str, str, LossKind], ...] = (
     ("train_loss", "loss", "iter loss", "micro_batch"),
@@ -54,8 +43,10 @@ COLUMNS: tuple[tuple[str, str, str, LossKind], ...] = (
     ("mfu", "mfu", "iter mfu", "running_mean"),
     ("learning_rate", "learning_rate", "learning_rate", "unknown"),
     ("grad_norm", "grad_norm", "grad_norm", "unknown"),
+    ("tokens_per_second", "tokens_per_second", "tokens_per_second", "unknown"),
 )
 
+ANOTHER = re.compile(r"(?:iter|step)\s+[0-9][0-9,]*(?:\s*/\s*[0-9,]+)?\s*[:|,]\s*(?:train\s+)?loss", re.IGNORECASE)
 ECHO = re.compile(r"^Overriding config with (.+):\s*$")
 OVERRIDE = re.compile(r"^Overriding: ([A-Za-z_]\w*) = (.*)$")
 TOKENS = re.compile(r"^tokens per iteration will be: ([0-9,]+)\s*$")
@@ -72,7 +63,7 @@ CHATTER = re.compile(
 
 def sniff(head: Head) -> float:
     """How surely this is nanoGPT's output: one line of either kind is unmistakable."""
-    return 0.9 if any(parse(line) for line in head.text.split("\n")) else 0.0
+    return 0.9 if any(parse(line) for line in head.text.split("\n")) and not head.is_source else 0.0
 
 
 def read(log: Log, asked: Asked) -> Run:
@@ -93,6 +84,7 @@ def read(log: Log, asked: Asked) -> Run:
     settings.close(points)
     facts, notes = _facts(settings, asked.config)
     columns = [Column.of(name, points[key], role, kind) for role, key, name, kind in COLUMNS if key in points]
+    columns += [Column.of(name, points[name]) for name in sorted(set(points) - {key for _, key, _, _ in COLUMNS})]
     told = lines.reading()
     reading = replace(told, notes=(*told.notes, *notes))
     if resumed := settings.resumed(points.get("loss")):
@@ -112,12 +104,14 @@ def parse(line: str) -> Fields | None:
     fields = {key: Span(*match.span(key)) for key in keys}
     if (rank := rank_in(match)) is not None:
         fields["rank"] = Span(*rank)
-    start = match.start("rest")
-    for extra in EXTRA.finditer(line, start, min(match.end("rest"), start + LONGEST_FIELDS)):
-        known = EXTRAS.get((extra[1].lower(), (extra[3] or "").lower()))
-        if known and "loss" in fields:
-            fields.setdefault(known[0], Span(*extra.span(2), known[1]))
+    take_named(fields, _alone(line), match.start("rest"), USUAL if "loss" in fields else RATES, strict=True)
     return fields
+
+
+def _alone(line: str) -> str:
+    """A line without what another process wrote behind it, its line end being lost."""
+    starts = [found.start() for found in ANOTHER.finditer(line)]
+    return line if len(starts) < 2 else line[: starts[1]]
 
 
 def _is_complete(line: str) -> bool:
@@ -150,6 +144,7 @@ class _Settings:
 
     def take(self, line: str, number: int, num_losses: int) -> bool:
         """A line without a loss: configuration, or nothing to us."""
+        line = without_prefix(line)
         if self.echo is not None and num_losses > self.losses_before:
             self._close_echo()
         if header := ECHO.match(line):

@@ -1,5 +1,7 @@
 """A curve in Braille dots: four dots high and two wide to a character, on an axis of log(step)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
@@ -19,21 +21,34 @@ def plot(c: Curves, *, width: int, rows: int, margin: int) -> list[Text]:
     columns = width - margin - 1
     if shown is None or columns < 20 or rows < 3:
         return []
-    past = _heights(c.judged.between(shown.first_step, c.last_step), shown, columns, rows, joined=True)
-    cells = _cells(past, columns, rows)
-    future = np.zeros_like(cells)
+    drawn = [(c.judged.between(shown.first_step, c.last_step), "cyan", True)]
     if c.forecast:
-        series = Series(np.asarray(c.forecast.step), np.asarray(c.forecast.value))
-        future = _cells(_every_second(_heights(series, shown, columns, rows, joined=False)), columns, rows)
+        drawn.append((Series(np.asarray(c.forecast.step), np.asarray(c.forecast.value)), "magenta", False))
+    lines = dots(drawn, shown, width=width, rows=rows, margin=margin)
+    _legend(lines, f"{c.judged_name} loss" + (", forecast dotted" if c.forecast else ""), margin)
+    return lines
+
+
+def dots(drawn: Sequence[tuple[Series, str, bool]], shown: Window, *, width: int, rows: int, margin: int) -> list[Text]:
+    """`rows` lines with all series in them and two of axis. Of each series: its style, and whether it is a full line,
+    else every second dot."""
+    columns = width - margin - 1
+    layers = []
+    for series, style, full in drawn:
+        heights = _heights(series, shown, columns, rows, joined=full)
+        layers.append((_cells(heights if full else _every_second(heights), columns, rows), style))
     labels = _labels(shown, rows)
     lines = []
     for row in range(rows):
         line = Text().append(f"{labels.get(row, ''):>{margin - 2}} ", style="dim")
         line.append("┤" if row in labels else "│", style="dim")
-        for now, later in zip(cells[row], future[row], strict=True):
-            line.append(chr(0x2800 + (now | later)) if now | later else " ", style="cyan" if now else "magenta")
+        for column in range(columns):
+            here = [(int(cells[row][column]), style) for cells, style in layers if cells[row][column]]
+            mark = 0
+            for dot, _ in here:
+                mark |= dot
+            line.append(chr(0x2800 + mark) if here else " ", style=here[0][1] if here else "")
         lines.append(line)
-    _legend(lines, f"{c.judged_name} loss" + (", forecast dotted" if c.forecast else ""), margin)
     return lines + _axis(shown, columns, margin)
 
 

@@ -13,6 +13,7 @@ WIDTH, HEIGHT = 760, 300
 Array = NDArray[np.float64]
 KEYS = {"val": "val", "train-eval": "train, in evaluation mode", "train": "train, smoothed"}
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 12, 28  # margins around the plane
+KEY_STEP = 16  # from one name of a line to the next
 
 
 def curve(c: Curves, *, decades: float) -> str:
@@ -40,7 +41,7 @@ def curve(c: Curves, *, decades: float) -> str:
 def _key(place: int, role: str, shown: Window) -> str:
     """The name of a line, in its colour, at the right, above or below the end of the curve."""
     first = HEIGHT - BOTTOM - 44 if shown.ends_high else TOP + 16
-    return f'<text class="key {role}" x="{WIDTH - RIGHT - 8}" y="{first + 16 * place}">{KEYS[role]}</text>'
+    return f'<text class="key {role}" x="{WIDTH - RIGHT - 8}" y="{first + KEY_STEP * place}">{KEYS[role]}</text>'
 
 
 class Plane:

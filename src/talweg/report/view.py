@@ -162,8 +162,8 @@ def _run_parts(diagnosis: Diagnosis) -> tuple[str, ...]:
     if f.parameters is not None:
         parts.append(f"{figures.count(f.parameters)} parameters")
     if run.last_step is not None:
-        of = f" of {whole(f.planned_steps)}" if f.planned_steps is not None else ""
-        parts.append(f"step {whole(run.last_step)}{of}")
+        of = f" of {whole(f.planned_steps)}" if f.planned_steps is not None and f.step_unit is None else ""
+        parts.append(f"{f.step_unit or 'step'} {whole(run.last_step)}{of}")
     if run.tokens_seen is not None:
         ratio = f" ({_ratio(run.tokens_seen / f.parameters)} a parameter)" if f.parameters else ""
         parts.append(figures.tokens(run.tokens_seen) + ratio)

@@ -57,7 +57,7 @@ def read(log: Log, asked: Asked) -> Run:
         settings |= part.settings
     for file in files.settings:
         settings |= _opened(log, file).settings
-    quantities, wall = joined([(files.part(file), part) for file, part in parts])
+    quantities, wall, more = joined([(files.part(file), part) for file, part in parts])
     steps = in_one_unit(quantities)
     columns, told, why = with_roles(steps.quantities, asked.columns, log.source)
     if not any(column.role in LOSSES for column in columns):
@@ -73,7 +73,7 @@ def read(log: Log, asked: Asked) -> Run:
     reading = Reading(
         num,
         bad,
-        tuple(dict.fromkeys([*notes, *steps.notes, *why])),
+        tuple(dict.fromkeys([*notes, *more, *steps.notes, *why])),
         runs=tuple(run.name or "." for run in found if len(found) > 1),
     )
     return assemble(columns, source=log.source, format=NAME, facts=facts, reading=reading)

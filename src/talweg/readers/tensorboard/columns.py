@@ -8,14 +8,17 @@ from numpy.typing import NDArray
 
 from talweg.logs.assemble import Column
 from talweg.logs.roles import TRAIN_WORDS, VAL_WORDS, words
+from talweg.logs.tracked import most_told
 from talweg.readers.tensorboard.scalars import Piece, Scalars
 
 # beginnings of Keras's tags: their steps are epochs, or updates
 KERAS_EPOCHS, KERAS_UPDATES = ("epoch_",), ("batch_", "evaluation_")
 
 
-def joined(parts: Sequence[tuple[str, Scalars]]) -> tuple[list[Column], dict[str, NDArray[np.float64]]]:
+def joined(parts: Sequence[tuple[str, Scalars]]) -> tuple[list[Column], dict[str, NDArray[np.float64]], list[str]]:
     """A column for each tag, and the wall times of its points, of files in the order in which they were begun.
+
+    Beside them what a person should know.
 
     A tag that stands in several folders, or that does not say itself whether it is of training or of validation, is
     named with its folder: validation/loss.
@@ -35,14 +38,16 @@ def joined(parts: Sequence[tuple[str, Scalars]]) -> tuple[list[Column], dict[str
             pieces.setdefault(name, []).append((piece, first, rank))
         first += part.damage.records
     found, times = [], {}
-    for name, those in pieces.items():
+    names, notes = most_told({name: sum(piece[1].size for piece, _, _ in those) for name, those in pieces.items()})
+    for name in names:
+        those = pieces[name]
         _, step, wall, value, _ = (np.concatenate(part) for part in zip(*(piece for piece, _, _ in those), strict=True))
         place = np.concatenate([piece[4] + before for piece, before, _ in those])
         rank_of = np.concatenate([np.full(piece[1].size, rank) for piece, _, rank in those])
         several = len({rank for _, _, rank in those}) > 1
         found.append(Column(name, step.astype(np.float64), value, place=place, rank=rank_of if several else None))
         times[name] = wall
-    return found, times
+    return found, times, notes
 
 
 def _processes(held: Sequence[tuple[str, dict[str, Piece]]], times: Sequence[tuple[float, float]]) -> list[int]:

@@ -81,7 +81,7 @@ def chosen(found: Sequence[RunFiles], asked: str | None, source: str) -> RunFile
     if asked is None:
         if len(found) == 1:
             return found[0]
-        raise InputError(f"{source} holds {len(found)} runs ({shown}); name one with --run")
+        raise InputError(f"{source} holds {len(found)} runs ({shown}); name one with --which")
     named = [run for run in found if asked.strip("/") in (run.name or ".", run.name.rpartition("/")[2])]
     if len(named) != 1 and asked.isdigit() and 1 <= int(asked) <= len(found):
         named = [found[int(asked) - 1]]

@@ -148,10 +148,14 @@ def _headers(buffer: bytes) -> NDArray[np.int64]:
         return np.empty(0, dtype=np.int64)
     size = zero.size - HEADER + 1
     may = zero[4 : 4 + size] & zero[5 : 5 + size] & zero[6 : 6 + size] & zero[7 : 7 + size]
+    blank = may.copy()
+    for place in (0, 1, 2, 3, 8, 9, 10, 11):
+        blank &= zero[place : place + size]
+    may &= ~blank  # zeros are no header: the checksum of no length is not 0
     window = sliding_window_view(np.frombuffer(buffer, dtype=np.uint8), HEADER)
     places = np.flatnonzero(may)
     found = []
-    for start in range(0, places.size, MOST_AT_ONCE):  # nearly all bytes of a file that is filled with zeros are places
+    for start in range(0, places.size, MOST_AT_ONCE):
         some = places[start : start + MOST_AT_ONCE]
         header = window[some]
         found.append(some[checked(header[:, :8], header[:, 8:])])

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from talweg.logs.wire import MessageError
+from talweg.logs.wire import MessageError, Names
 from talweg.readers.tensorboard.events import Layout, Scalar, hyperparameters, layout
 from talweg.readers.tensorboard.records import Batch, Damage, batches, checked, crc32c_of_one
 from talweg.textfile import Decompressed
@@ -24,7 +24,7 @@ Piece = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], NDArray
 class Scalars:
     """What the files of one writer hold. Points are kept in pieces: tag, step, wall time, value, record."""
 
-    tags: dict[bytes, int] = field(default_factory=dict)
+    tags: Names = field(default_factory=Names)
     pieces: list[Piece] = field(default_factory=list)
     plugins: dict[int, str] = field(default_factory=dict)  # by tag: whose it said it was
     unsaid: set[int] = field(default_factory=set)  # tags of tensors that did not say whose they are
@@ -48,14 +48,17 @@ class Scalars:
             return float("nan"), float("nan")
         return min(float(np.nanmin(wall)) for wall in walls), max(float(np.nanmax(wall)) for wall in walls)
 
-    def columns(self) -> Iterator[tuple[str, Piece]]:
+    def columns(self) -> list[tuple[str, Piece]]:
         """By tag, in the order of the file; tags of tensors that are another plugin's are left out."""
+        return sorted(self._columns(), key=lambda column: column[1][4][0])
+
+    def _columns(self) -> Iterator[tuple[str, Piece]]:
         if not self.pieces:
             return
         tag, step, wall, value, place = (np.concatenate(part) for part in zip(*self.pieces, strict=True))
-        order = np.argsort(tag.astype(np.int16) if len(self.tags) < 1 << 15 else tag, kind="stable")
-        ends = np.cumsum(np.bincount(tag, minlength=len(self.tags)))
-        for name, number in self.tags.items():
+        order = np.argsort(tag.astype(np.int16) if len(self.tags.numbers) < 1 << 15 else tag, kind="stable")
+        ends = np.cumsum(np.bincount(tag, minlength=len(self.tags.numbers)))
+        for name, number in self.tags.numbers.items():
             mine = order[ends[number - 1] if number else 0 : ends[number]]
             if not mine.size or (number in self.unsaid and self.plugins.get(number, "scalars") != "scalars"):
                 continue
@@ -119,7 +122,7 @@ class Scalars:
         wall = _bytes_as(message, found.wall, "<f8") if found.wall else np.full(num, np.nan)
         step = varints(message, *found.step) if found.step else np.zeros(num, dtype=np.int64)
         for scalar in found.scalars:
-            tag = self._tags(message[:, slice(*scalar.tag)])
+            tag = self.tags.of_all(message[:, slice(*scalar.tag)])
             value = _values(message, scalar)
             self.pieces.append((tag, step, wall, value, place))
             if scalar.plugin is not None or not scalar.simple:
@@ -131,21 +134,6 @@ class Scalars:
             self.plugins.setdefault(tag, scalar.plugin)
         elif not scalar.simple:
             self.unsaid.add(tag)
-
-    def _tags(self, names: NDArray[np.uint8]) -> NDArray[np.int32]:
-        """(N,) the numbers of tags (N, W)."""
-        if bool((names == names[0]).all()):
-            return np.full(len(names), self._tag(names[0].tobytes()), dtype=np.int32)
-        weights = np.random.default_rng(0).integers(1, 1 << 63, names.shape[1], dtype=np.uint64) | np.uint64(1)
-        sums = names.astype(np.uint64) @ weights
-        _, first, which = np.unique(sums, return_index=True, return_inverse=True)
-        tags = np.array([self._tag(names[row].tobytes()) for row in first], dtype=np.int32)[which]
-        for row in np.flatnonzero((names != names[first][which]).any(axis=1)):  # another tag with the same sum
-            tags[row] = self._tag(names[row].tobytes())
-        return tags
-
-    def _tag(self, name: bytes) -> int:
-        return self.tags.setdefault(name, len(self.tags))
 
     def _one_by_one(self, batch: Batch, rows: NDArray[np.intp], checksum: bool = True) -> None:
         for row in map(int, rows):
@@ -176,7 +164,7 @@ class Scalars:
         for other in found.others:
             self.num_others += 1
             if other.plugin is not None:
-                self.plugins.setdefault(self._tag(other.tag.encode()), other.plugin)
+                self.plugins.setdefault(self.tags.of(other.tag.encode()), other.plugin)
             try:
                 if other.plugin == "hparams" and other.content:
                     self.settings |= hyperparameters(message, *other.content)
