@@ -1,5 +1,6 @@
 """The numbers in the cells of one column, a thousand rows at a time; and what one cell by itself is."""
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +10,7 @@ from talweg.logs.columns import decimals
 from talweg.logs.digits import numbers
 from talweg.logs.rows import Cells
 
+THOUSANDS = re.compile(r"[-+]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?")
 MISSING = {"", "null", "none", "na", "n/a", "-", "--"}
 SAMPLED = 1000  # cells of a column by which its printed digits are told
 TEXTS = 2000  # cells without one number: the column holds texts
@@ -24,6 +26,8 @@ def number(cell: object) -> float | None:
     if isinstance(cell, int | float):
         return float(cell)
     if not isinstance(cell, str) or cell.strip().lower() in MISSING or "_" in cell:
+        return None
+    if "," in cell and THOUSANDS.fullmatch(cell.strip()) is None:
         return None
     try:
         return float(cell.replace(",", ""))
