@@ -235,18 +235,24 @@ def test_lines_of_old_versions_without_a_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_mlflow_itself_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.filterwarnings("default")  # of mlflow and sqlalchemy
+@pytest.mark.parametrize("place", ["mlruns", "mlflow.db"])
+def test_what_mlflow_itself_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     mlflow = pytest.importorskip("mlflow")
+    if place == "mlflow.db":
+        pytest.importorskip("sqlalchemy")
+        pytest.importorskip("alembic")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-    client = mlflow.MlflowClient(tracking_uri=(tmp_path / "mlruns").as_uri())
+    address = f"sqlite:///{tmp_path / place}" if place == "mlflow.db" else (tmp_path / place).as_uri()
+    client = mlflow.MlflowClient(tracking_uri=address)
     run = client.create_run(client.create_experiment("test"), run_name="written")
     for step in range(20):
-        value = float("nan") if step == 7 else float("inf") if step == 9 else 5.0 - 0.1 * step
+        value = float("nan") if step == 7 else float("-inf") if step == 9 else 5.0 - 0.1 * step
         client.log_metric(run.info.run_id, "train/loss", value, step=step)
     client.log_param(run.info.run_id, "n_layer", 3)
-    found = read(tmp_path / "mlruns")
+    found = read(tmp_path / place)
     assert len(found.train_loss) == 20
     assert np.isnan(found.train_loss.value[7])
-    assert found.train_loss.value[9] == np.inf
+    assert found.train_loss.value[9] == -np.inf
     assert found.facts.layers == 3

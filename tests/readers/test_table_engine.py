@@ -68,7 +68,9 @@ def test_quoted_cells(rows: Sequence[tuple[str, str, str]]) -> None:
         same(taken(table, name), {row + 1: number(cells[place]) for row, cells in enumerate(rows)})
 
 
-KEYS = st.sampled_from(["loss", "val/loss", "lr", "text", "größe", 'a "b"', "flag", "list"])
+KEYS = st.sampled_from(
+    ["loss", "val/loss", "lr", "text", "größe", 'a "b"', "flag", "list", "layer1/rms", "layer2/rms", "v0.5", "x.y"]
+)
 VALUES = st.one_of(
     FLOATS,
     st.none(),
@@ -117,6 +119,15 @@ def test_keys_that_differ_in_a_digit_are_different_columns() -> None:
     table = load(lambda: [lines.encode()])
     for head in range(3):
         assert taken(table, f"loss/head{head}") == {i: i + 0.5 for i in range(30) if i % 3 == head}
+
+
+def test_keys_with_digits_that_stay_the_same_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("talweg.readers.table.jsonl._line_by_line", None)
+    lines = "".join(f'{{"step": {i}, "layer1/rms": {i}.5, "layer2/rms": -{i}e-3, "v0.5": 1}}\n' for i in range(50))
+    table = load(lambda: [lines.encode()])
+    assert table is not None
+    assert table.names == ("step", "layer1/rms", "layer2/rms", "v0.5")
+    assert taken(table, "layer2/rms") == {i: float(f"-{i}e-3") for i in range(50)}
 
 
 def test_texts_of_all_kinds_do_not_slow_it_down() -> None:

@@ -248,3 +248,12 @@ def test_bits_per_byte_is_no_loss_in_nats(tmp_path: Path) -> None:
     run = read(written(tmp_path, "step,train_loss,val_bpb\n0,5.0,1.9\n10,4.0,1.5\n"))
     assert points(run.val_bits_per_byte) == {0: 1.9, 10: 1.5}
     assert not run.val_loss
+
+
+def test_decimal_commas(tmp_path: Path) -> None:
+    run = read(written(tmp_path, "step;loss;lr\n1000;5,125;0,001\n2000;4,5;0,002\n3000;4,250;0,0"))
+    assert points(run.train_loss) == {1000: 5.125, 2000: 4.5}  # the last row may lack digits
+    assert points(run.learning_rate) == {1000: 0.001, 2000: 0.002}
+    assert any("comma before the decimals" in note for note in run.reading.notes)
+    with pytest.raises(InputError, match="column loss holds no number"):
+        read(written(tmp_path, "step\tloss\n1\t5,12\n2\t4,50\n"))

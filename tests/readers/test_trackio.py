@@ -135,6 +135,7 @@ def test_a_folder_of_several_projects_and_an_empty_one(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_what_trackio_itself_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("trackio")
+    pytest.importorskip("pyarrow")
     storage: Any = pytest.importorskip("trackio.sqlite_storage")
     monkeypatch.setattr(storage, "TRACKIO_DIR", tmp_path)
     storage.SQLiteStorage.bulk_log(
@@ -144,7 +145,12 @@ def test_what_trackio_itself_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         steps=[0, 1, 2],
         config={"n_layer": 3},
     )
+    storage.SQLiteStorage.export_to_parquet()
+    exported = read(tmp_path / "written.parquet")
     run = read(tmp_path / "written.db")
+    assert (exported.format, run.format) == ("table", "trackio")
+    for name in ("train_loss", "val_loss"):
+        assert np.array_equal(getattr(exported, name).value, getattr(run, name).value, equal_nan=True)
     assert run.train_loss.step.tolist() == [0, 1, 2]
     assert np.isnan(run.train_loss.value[1])
     assert points(run.val_loss) == {2: 4.5}

@@ -1,5 +1,6 @@
 """The numbers in the cells of one column, a thousand rows at a time; and what one cell by itself is."""
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +10,7 @@ from talweg.logs.columns import decimals
 from talweg.logs.digits import numbers
 from talweg.logs.rows import Cells
 
+THOUSANDS = re.compile(r"[-+]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?")
 MISSING = {"", "null", "none", "na", "n/a", "-", "--"}
 SAMPLED = 1000  # cells of a column by which its printed digits are told
 TEXTS = 2000  # cells without one number: the column holds texts
@@ -24,6 +26,8 @@ def number(cell: object) -> float | None:
     if isinstance(cell, int | float):
         return float(cell)
     if not isinstance(cell, str) or cell.strip().lower() in MISSING or "_" in cell:
+        return None
+    if "," in cell and THOUSANDS.fullmatch(cell.strip()) is None:
         return None
     try:
         return float(cell.replace(",", ""))
@@ -71,8 +75,8 @@ class ColumnCells:
     keep_texts: bool = False  # its texts are asked for: names of runs, of metrics
     rows: list[NDArray[np.int64]] = field(default_factory=list)
     values: list[NDArray[np.float64]] = field(default_factory=list)
-    text_rows: list[NDArray[np.int64]] = field(default_factory=list)
-    text_codes: list[NDArray[np.int64]] = field(default_factory=list)
+    text_rows: list[int] = field(default_factory=list)
+    text_codes: list[int] = field(default_factory=list)
     codes: dict[bytes, int] = field(default_factory=dict)
     num_texts: int = 0
     num_decimals: int = -1  # most of those looked at; -1: none was printed
@@ -93,7 +97,7 @@ class ColumnCells:
         value, has = _plain_numbers(chunk, start, end)
         for place in map(int, np.flatnonzero(~has & (end > start))):
             text = chunk.text[start[place] : end[place]]
-            found = number(text.decode("utf-8", errors="replace"))
+            found = None if text in self.codes else number(text.decode("utf-8", errors="replace"))
             if found is not None:
                 value[place], has[place] = found, True
             else:
@@ -138,8 +142,8 @@ class ColumnCells:
     def _text(self, text: bytes, row: int) -> None:
         self.num_texts += 1
         if self.keep_texts and (text in self.codes or len(self.codes) < MOST_TEXTS):
-            self.text_rows.append(np.array([row]))
-            self.text_codes.append(np.array([self.codes.setdefault(text, len(self.codes))]))
+            self.text_rows.append(row)
+            self.text_codes.append(self.codes.setdefault(text, len(self.codes)))
 
     def _sample(self, chunk: Chunk, start: NDArray[np.intp], end: NDArray[np.intp], value: NDArray[np.float64]) -> None:
         if self.sampled >= SAMPLED:

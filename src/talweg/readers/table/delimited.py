@@ -46,6 +46,7 @@ class _Delimited:
         self.notes: list[str] = []
         self.unknown: list[tuple[int, str]] = []
         self.tail: list[str] = []
+        self.decimal_comma: bool | None = None  # None: no row was seen yet
 
     def table(self) -> Table | None:
         if not self.num_rows or self.num_rows < self.num_bad:
@@ -60,13 +61,19 @@ class _Delimited:
             self.num_lines += 1
             if line.strip() and not line.startswith(b"#") and not self._begin(line.decode("utf-8", "replace")):
                 return False
+        if self.decimal_comma is None and chunk:
+            self.decimal_comma = self.delimiter == ";" and b"," in chunk and b"." not in chunk
+            if self.decimal_comma:
+                self.notes.append("its numbers have a comma before the decimals")
+        if self.decimal_comma:
+            chunk = chunk.replace(b",", b".")
         while chunk:
             chunk = self._rows(chunk)
         return True
 
     def take_last(self, rest: bytes) -> bool:
         """A last line without its end, which may be cut off."""
-        line = rest.decode("utf-8", "replace")
+        line = (rest.replace(b",", b".") if self.decimal_comma else rest).decode("utf-8", "replace")
         if not self.header or line.isspace():
             return self.take(rest + b"\n")
         cells = split(line, self.delimiter)

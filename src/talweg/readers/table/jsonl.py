@@ -1,8 +1,9 @@
 """JSON records, one a line: the numbers of all lines alike at once; what is too varied for that, line by line.
 
 Lines that differ in their numbers alone have the same keys in the same places, so one of them is parsed and the others
-follow (`talweg.logs.lines`). A digit in a key would be taken for such a number, and texts of all kinds make every line
-its own kind: such files are read with `json`, one line after the other.
+follow (`talweg.logs.lines`). The digits in a key are such numbers too: they are read along, and have to be the same in
+all these lines. Where they are not, and where texts of all kinds make every line its own kind, the file is read with
+`json`, one line after the other.
 """
 
 import json
@@ -20,6 +21,8 @@ from talweg.readers.table.load import TEXT_NAMES, Table
 MOST_KINDS = 1000  # of lines: with more of them every line is parsed anyway
 MOST_UNKNOWN = 5  # lines not understood that are kept
 TOKEN = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+)')
+DIGITS = re.compile(r"[0-9.]+")
+NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?")  # that a key may hold
 CUT = "the last line is cut off in the middle and was left out"
 
 
@@ -53,21 +56,24 @@ def _at_once(chunks: Iterable[bytes]) -> Table | None:
     def parse(line: str) -> Fields | None:
         nonlocal num_asked
         num_asked += 1
-        found = spans(line)
+        in_keys: list[Span] = []
+        found = spans(line, in_keys)
         if num_asked > MOST_KINDS and found:
             raise _TooVariedError
-        for name in found or {}:
-            if any("0" <= letter <= "9" for letter in name):
-                raise _TooVariedError
-            keys[name] = None
+        keys.update(dict.fromkeys(found or {}))
+        digits = {f"#{line[span.start : span.end]}#{at}": span for at, span in enumerate(in_keys)}
         # a line of texts alone is a record too
-        return {f"={name}": span for name, span in (found or {}).items() if span is not None} or None
+        numbers = {f"={name}": span for name, span in (found or {}).items() if span is not None}
+        return {**digits, **numbers} if numbers else None
 
     lines = Lines(parse, lambda line, *_: spans(line) is not None, lambda line: spans(line) is not None)
     lines.read(chunks)
     points = lines.points()
     if not keys:
         return None
+    for name, held in points.items():
+        if name[0] == "#" and not bool((held.value == float(name.split("#")[1])).all()):
+            raise _TooVariedError
     cells: dict[str, Cells] = {}
     for name in keys:
         found = points.get(f"={name}")
@@ -87,9 +93,10 @@ def _at_once(chunks: Iterable[bytes]) -> Table | None:
     )
 
 
-def spans(line: str) -> dict[str, Span | None] | None:
+def spans(line: str, in_keys: list[Span] | None = None) -> dict[str, Span | None] | None:
     """By key where its number stands, None where it holds none; nested keys with a slash. None: no JSON object.
 
+    in_keys: told where digits stand in keys.
     Raises _TooVariedError for a record of one metric by its name, which only its texts can tell.
     """
     at = object_in(line)
@@ -117,6 +124,8 @@ def spans(line: str) -> dict[str, Span | None] | None:
             key = None
         elif token[0] == '"' and last in "{," and above and line[place:].lstrip()[:1] == ":":
             key = str(json.loads(_utf8(token)))
+            if in_keys is not None:
+                in_keys += _digits(token, start)
         elif token not in ":," and key is not None:
             if None not in above[1:]:
                 name = "/".join([*(part for part in above[1:] if part is not None), key])
@@ -130,6 +139,15 @@ def spans(line: str) -> dict[str, Span | None] | None:
             key = None
         last = token
     return found
+
+
+def _digits(token: str, start: int) -> Iterator[Span]:
+    """Where in a line the digits of a key stand. Raises _TooVariedError where they are no plain number."""
+    for match in DIGITS.finditer(token):
+        if any("0" <= letter <= "9" for letter in match[0]):
+            if not NUMBER.fullmatch(match[0]) or "\\" in token:
+                raise _TooVariedError
+            yield Span(start + match.start(), start + match.end())
 
 
 def _utf8(token: str) -> str:

@@ -1,8 +1,7 @@
 """Tables as they are stored: CSV and its relatives, JSONL, JSON. What a cell holds is a number, a text or nothing."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,15 +71,4 @@ class Table:
 
 def texts_of(column: ColumnCells) -> Texts:
     names = tuple(text.decode("utf-8", errors="replace") for text in column.codes)
-    return Texts(np.concatenate(column.text_rows), np.concatenate(column.text_codes), names)
-
-
-def peeked(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    """The first piece that is not blank, and all pieces."""
-    pieces = iter(chunks)
-    seen: list[bytes] = []
-    for piece in pieces:
-        seen.append(piece)
-        if not piece.isspace():
-            return piece, chain(seen, pieces)
-    return b"", iter(seen)
+    return Texts(np.array(column.text_rows, dtype=np.int64), np.array(column.text_codes, dtype=np.int64), names)

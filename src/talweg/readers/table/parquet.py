@@ -74,5 +74,5 @@ def _texts(column: ColumnCells, encoded: Any, rows: NDArray[np.int64]) -> None:
     column.num_texts += rest.size
     if column.keep_texts and rest.size and len(column.codes) < MOST_TEXTS:
         place = np.array([column.codes.setdefault(text.encode(), len(column.codes)) for text in texts])
-        column.text_rows.append(rows[rest])
-        column.text_codes.append(place[codes[rest]])
+        column.text_rows += rows[rest].tolist()
+        column.text_codes += place[codes[rest]].tolist()
