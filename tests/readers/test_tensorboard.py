@@ -372,6 +372,20 @@ def test_a_session_that_starts_anew(tmp_path: Path) -> None:
     assert read(tmp_path).facts.resumed_at == (15.0,)
 
 
+@pytest.mark.parametrize(
+    ("tag", "kind"),
+    [
+        ("train_loss_step", "micro_batch"),
+        ("train_loss_epoch", "interval_mean"),
+        ("train_loss_avg", "running_mean"),
+        ("train_loss", "unknown"),
+    ],
+)
+def test_what_a_name_says_of_a_loss(tmp_path: Path, tag: str, kind: str) -> None:
+    """Lightning's names, and a running mean's."""
+    assert read(written(tmp_path, losses(range(9), tag))).train_loss.kind == kind
+
+
 # ---------------------------------------------------------------- what a person says, and what is none
 
 

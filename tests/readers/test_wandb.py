@@ -207,6 +207,12 @@ def test_a_step_that_few_losses_have_is_not_taken(tmp_path: Path) -> None:
     assert read(written(tmp_path, records)).train_loss.step.tolist() == list(range(12))
 
 
+def test_rows_without_any_step(tmp_path: Path) -> None:
+    records = [record(2, field(1, field(2, b"loss") + field(16, b"2.0"))) for _ in range(9)]
+    with pytest.raises(InputError, match="no loss was found in it"):
+        read(written(tmp_path, records))
+
+
 # ---------------------------------------------------------------- several starts, several runs
 
 

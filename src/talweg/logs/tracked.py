@@ -7,7 +7,7 @@ import numpy as np
 
 from talweg.errors import InputError
 from talweg.logs.assemble import Column
-from talweg.logs.roles import CONSTANTS, SECONDS, Roles, guess, is_loss, is_running_mean, plain
+from talweg.logs.roles import CONSTANTS, SECONDS, Roles, guess, is_loss, is_running_mean, plain, words
 from talweg.run import COLUMN_NAMES, Facts, LossKind
 
 MOST_COLUMNS = 10_000  # are kept; of a run with more, those with the most points. Our choice
@@ -90,12 +90,7 @@ def no_loss(source: str, what: str, names: Iterable[str]) -> InputError:
 
 
 def _in_our_unit(role: str, column: Column) -> tuple[Column, list[str]]:
-    kind: LossKind = column.kind
-    if role in ("val_loss", "train_eval_loss"):
-        kind = "evaluation"
-    elif role == "train_loss" and kind == "unknown" and is_running_mean(column.name):
-        kind = "running_mean"
-    column = replace(column, role=role, kind=kind)
+    column = replace(column, role=role, kind=_kind(role, column))
     finite = column.value[np.isfinite(column.value)]
     if role == "seconds_per_step" and (scale := SECONDS.get(plain(column.name), 1.0)) != 1.0:
         return replace(column, value=column.value * scale, resolution=column.resolution * scale), []
@@ -112,6 +107,19 @@ def _in_our_unit(role: str, column: Column) -> tuple[Column, list[str]]:
             total = np.cumsum(finite) if each else finite - np.append(0.0, np.cumsum(falls))
         return replace(column, value=total), [f"{column.name}: the values fall again, so they {how}"]
     return column, []
+
+
+def _kind(role: str, column: Column) -> LossKind:
+    """What the name says of one value."""
+    if role in ("val_loss", "train_eval_loss", "val_bits_per_byte"):
+        return "evaluation"
+    if role != "train_loss" or column.kind != "unknown":
+        return column.kind
+    if is_running_mean(column.name):
+        return "running_mean"
+    if "epoch" in words(column.name):
+        return "interval_mean"
+    return "micro_batch" if plain(column.name) == "train_loss_step" else "unknown"  # Lightning's loss of one batch
 
 
 def _facts(roles: Roles, by_name: Mapping[str, Column]) -> tuple[Facts, tuple[str, ...]]:
