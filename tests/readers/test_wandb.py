@@ -213,6 +213,19 @@ def test_rows_without_any_step(tmp_path: Path) -> None:
         read(written(tmp_path, records))
 
 
+def test_names_of_several_lines_make_no_error_of_several(tmp_path: Path) -> None:
+    path = written(tmp_path, [row(**{"a\nb\u2028c": "1", "x" * 500: "2"}, _step=str(step)) for step in range(9)])
+    with pytest.raises(InputError) as refused:
+        read(path)
+    assert "it has a?b?c, xxxxx" in str(refused.value)
+    assert len(str(refused.value)) < 300 + len(str(path))
+    for place, name in enumerate(["one\ntwo", "three"]):
+        written(tmp_path, [wandb_run(f"id{place}", name), *rows(range(5))], f"run-{place}/run-id{place}.wandb")
+    path.unlink()
+    with pytest.raises(InputError, match=r"id0 \(one\?two\), id1 \(three\)"):
+        read(tmp_path)
+
+
 # ---------------------------------------------------------------- several starts, several runs
 
 

@@ -11,6 +11,7 @@ from talweg.logs.roles import CONSTANTS, SECONDS, Roles, guess, is_loss, is_runn
 from talweg.run import COLUMN_NAMES, Facts, LossKind
 
 MOST_COLUMNS = 10_000  # are kept; of a run with more, those with the most points. Our choice
+LONGEST_NAME = 80  # characters of a name that are shown
 RESTARTS = 2  # falls of a count that are taken as restarts; with more of them it counts each row. Our choice
 EVEN, MOSTLY = 0.01, 0.9  # tokens per step: so close to the middle one, at so many of the steps
 HUGGING_FACE = ("logging_steps", "logging_nan_inf_filter")  # settings that its Trainer alone logs
@@ -78,9 +79,15 @@ def _named(
 
 
 def shown(names: Iterable[str]) -> str:
-    """Names for a message."""
-    names = list(names)
+    """Names for a message, which is one line."""
+    names = [one_line(name) for name in names]
     return ", ".join(names[:12]) + (f", ... ({len(names)} columns)" if len(names) > 12 else "")
+
+
+def one_line(name: str) -> str:
+    """A name as it can stand in a message: what people and damage put into names may be long, or several lines."""
+    shortened = name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + "..."
+    return "".join(letter if letter.isprintable() else "?" for letter in shortened)
 
 
 def no_loss(source: str, what: str, names: Iterable[str]) -> InputError:
