@@ -114,7 +114,9 @@ def test_a_genuine_file_that_is_cut_anywhere(genuine: Path, tmp_path: Path) -> N
         expected = counted(cut)
         assert len(read(cut).train_loss) == len(expected)
         cut.write_bytes(data[:length] + bytes(50_000))  # room that the system made and that was not written yet
-        assert len(read(cut).train_loss) == len(expected)
+        run = read(cut)
+        assert len(run.train_loss) == len(expected)
+        assert any("cut off" in note for note in run.reading.notes)
 
 
 # ---------------------------------------------------------------- values
@@ -205,6 +207,25 @@ def test_a_step_that_few_losses_have_is_not_taken(tmp_path: Path) -> None:
     assert read(written(tmp_path, records)).train_loss.step.tolist() == list(range(12))
 
 
+def test_rows_without_any_step(tmp_path: Path) -> None:
+    records = [record(2, field(1, field(2, b"loss") + field(16, b"2.0"))) for _ in range(9)]
+    with pytest.raises(InputError, match="no loss was found in it"):
+        read(written(tmp_path, records))
+
+
+def test_names_of_several_lines_make_no_error_of_several(tmp_path: Path) -> None:
+    path = written(tmp_path, [row(**{"a\nb\u2028c": "1", "x" * 500: "2"}, _step=str(step)) for step in range(9)])
+    with pytest.raises(InputError) as refused:
+        read(path)
+    assert "it has a?b?c, xxxxx" in str(refused.value)
+    assert len(str(refused.value)) < 300 + len(str(path))
+    for place, name in enumerate(["one\ntwo", "three"]):
+        written(tmp_path, [wandb_run(f"id{place}", name), *rows(range(5))], f"run-{place}/run-id{place}.wandb")
+    path.unlink()
+    with pytest.raises(InputError, match=r"id0 \(one\?two\), id1 \(three\)"):
+        read(tmp_path)
+
+
 # ---------------------------------------------------------------- several starts, several runs
 
 
@@ -277,6 +298,24 @@ def test_a_message_that_is_none(tmp_path: Path) -> None:
     run = read(written(tmp_path, [*rows(range(20)), b"\xff\xff\xff", *rows(range(20, 40)), record(2, b"\x0a\x7f")]))
     assert len(run.train_loss) == 40
     assert any("2 records were not understood" in note for note in run.reading.notes)
+
+
+def test_what_is_read_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, rows(range(3_000)))
+    monkeypatch.setattr("talweg.readers.wandb.records.PIECE", 32_768)
+    run = read(path)
+    assert run.train_loss.step.tolist() == list(range(3_000))
+    assert run.train_loss.value.tolist() == [5.0 - step / 100 for step in range(3_000)]
+
+
+def test_room_that_was_not_written_yet(tmp_path: Path) -> None:
+    path = written(tmp_path, rows(range(20)))
+    path.write_bytes(path.read_bytes() + bytes(50_000))
+    run = read(path)
+    assert len(run.train_loss) == 20
+    assert [note for note in run.reading.notes if "run-abc" in note] == [
+        "run-abc.wandb: the last record is cut off in the middle (not written yet?) and was left out"
+    ]
 
 
 def test_long_records_cross_blocks(tmp_path: Path) -> None:

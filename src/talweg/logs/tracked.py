@@ -7,10 +7,11 @@ import numpy as np
 
 from talweg.errors import InputError
 from talweg.logs.assemble import Column
-from talweg.logs.roles import CONSTANTS, SECONDS, Roles, guess, is_loss, is_running_mean, plain
+from talweg.logs.roles import CONSTANTS, SECONDS, Roles, guess, is_loss, is_running_mean, plain, words
 from talweg.run import COLUMN_NAMES, Facts, LossKind
 
 MOST_COLUMNS = 10_000  # are kept; of a run with more, those with the most points. Our choice
+LONGEST_NAME = 80  # characters of a name that are shown
 RESTARTS = 2  # falls of a count that are taken as restarts; with more of them it counts each row. Our choice
 EVEN, MOSTLY = 0.01, 0.9  # tokens per step: so close to the middle one, at so many of the steps
 HUGGING_FACE = ("logging_steps", "logging_nan_inf_filter")  # settings that its Trainer alone logs
@@ -78,9 +79,15 @@ def _named(
 
 
 def shown(names: Iterable[str]) -> str:
-    """Names for a message."""
-    names = list(names)
+    """Names for a message, which is one line."""
+    names = [one_line(name) for name in names]
     return ", ".join(names[:12]) + (f", ... ({len(names)} columns)" if len(names) > 12 else "")
+
+
+def one_line(name: str) -> str:
+    """A name as it can stand in a message: what people and damage put into names may be long, or several lines."""
+    shortened = name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + "..."
+    return "".join(letter if letter.isprintable() else "?" for letter in shortened)
 
 
 def no_loss(source: str, what: str, names: Iterable[str]) -> InputError:
@@ -90,12 +97,7 @@ def no_loss(source: str, what: str, names: Iterable[str]) -> InputError:
 
 
 def _in_our_unit(role: str, column: Column) -> tuple[Column, list[str]]:
-    kind: LossKind = column.kind
-    if role in ("val_loss", "train_eval_loss"):
-        kind = "evaluation"
-    elif role == "train_loss" and kind == "unknown" and is_running_mean(column.name):
-        kind = "running_mean"
-    column = replace(column, role=role, kind=kind)
+    column = replace(column, role=role, kind=_kind(role, column))
     finite = column.value[np.isfinite(column.value)]
     if role == "seconds_per_step" and (scale := SECONDS.get(plain(column.name), 1.0)) != 1.0:
         return replace(column, value=column.value * scale, resolution=column.resolution * scale), []
@@ -112,6 +114,19 @@ def _in_our_unit(role: str, column: Column) -> tuple[Column, list[str]]:
             total = np.cumsum(finite) if each else finite - np.append(0.0, np.cumsum(falls))
         return replace(column, value=total), [f"{column.name}: the values fall again, so they {how}"]
     return column, []
+
+
+def _kind(role: str, column: Column) -> LossKind:
+    """What the name says of one value."""
+    if role in ("val_loss", "train_eval_loss", "val_bits_per_byte"):
+        return "evaluation"
+    if role != "train_loss" or column.kind != "unknown":
+        return column.kind
+    if is_running_mean(column.name):
+        return "running_mean"
+    if "epoch" in words(column.name):
+        return "interval_mean"
+    return "micro_batch" if plain(column.name) == "train_loss_step" else "unknown"  # Lightning's loss of one batch
 
 
 def _facts(roles: Roles, by_name: Mapping[str, Column]) -> tuple[Facts, tuple[str, ...]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from talweg.errors import InputError
 from talweg.logs.roles import TRAIN_WORDS, VAL_WORDS
+from talweg.logs.tracked import one_line
 from talweg.readers.tensorboard.scalars import Scalars
 from talweg.textfile import Decompressed
 
@@ -77,7 +78,7 @@ def chosen(found: Sequence[RunFiles], asked: str | None, source: str) -> RunFile
         raise InputError(
             f"{source} holds event files of TensorBoard, but no scalar stands in them; give another folder"
         )
-    shown = ", ".join(run.name or "." for run in found[:6]) + (", ..." if len(found) > 6 else "")
+    shown = ", ".join(one_line(run.name or ".") for run in found[:6]) + (", ..." if len(found) > 6 else "")
     if asked is None:
         if len(found) == 1:
             return found[0]

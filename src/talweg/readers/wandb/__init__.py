@@ -19,7 +19,7 @@ from talweg.errors import InputError
 from talweg.logs.assemble import Column, assemble
 from talweg.logs.given import Asked, Head, Log
 from talweg.logs.roles import STEP, guess, is_loss, plain
-from talweg.logs.tracked import most_told, no_loss, of_its_trainer, with_roles
+from talweg.logs.tracked import most_told, no_loss, of_its_trainer, one_line, with_roles
 from talweg.readers.wandb.history import History
 from talweg.readers.wandb.records import MAGIC
 from talweg.run import Reading, Run
@@ -94,7 +94,7 @@ class _Files:
     paths: list[Path] = field(default_factory=list)
 
     def __str__(self) -> str:
-        return f"{self.id} ({self.name})" if self.name and self.name != self.id else self.id
+        return one_line(f"{self.id} ({self.name})" if self.name and self.name != self.id else self.id)
 
 
 def _is_run_file(name: str) -> bool:
