@@ -133,9 +133,9 @@ def _table(found: Forecast, page: Page) -> list[Text]:
     """The intervals at a few steps of the rest."""
     ahead = found.val or found.train
     assert ahead is not None
-    lines = [
-        Text(" " * INDENT + f"{'step':>{LABEL}}" + "".join(f"{f'{level:.0%}':>18}" for level in LEVELS), style="dim")
-    ]
+    levels = LEVELS[: (page.width - INDENT - LABEL) // 18]
+    shares = "".join(f"{f'{level:.0%}':>18}" for level in levels)
+    lines = [Text(" " * INDENT + f"{'step':>{LABEL}}{shares}", style="dim")]
     steps = found.band_step
     for share in np.arange(1, MILESTONES + 1) / MILESTONES:
         place = int(np.argmin(np.abs(steps - (steps[0] + share * (steps[-1] - steps[0])))))
