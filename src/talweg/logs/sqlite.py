@@ -24,6 +24,7 @@ def opened(log: Log) -> Iterator[sqlite3.Connection]:
         connection = None
         try:
             connection = sqlite3.connect(f"file:{quote(str(path.resolve()))}?{_mode(path)}", uri=True, timeout=SECONDS)
+            connection.text_factory = lambda text: text.decode("utf-8", "replace")  # a damaged one may hold any bytes
             connection.execute("PRAGMA query_only = 1")
             yield connection
         except sqlite3.OperationalError as error:
