@@ -34,9 +34,10 @@ def opened(log: Log) -> Iterator[sqlite3.Connection]:
                     "the copy"
                 ) from None
             raise InputError(f"{log.source} cannot be read as an SQLite database: {error}") from None
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # what is damaged stands in its own message, too
+            told = "its schema is no text" if isinstance(error, UnicodeDecodeError) else error
             raise InputError(
-                f"{log.source} is a damaged SQLite database ({error}); copy it again, or try: sqlite3 FILE .recover"
+                f"{log.source} is a damaged SQLite database ({told}); copy it again, or try: sqlite3 FILE .recover"
             ) from None
         finally:
             if connection is not None:
