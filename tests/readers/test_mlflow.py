@@ -159,6 +159,16 @@ def test_a_locked_and_a_damaged_database(tmp_path: Path, monkeypatch: pytest.Mon
         read(cut)
 
 
+def test_a_name_that_is_no_utf8(tmp_path: Path) -> None:
+    path = store(tmp_path, {"tiny": loss(10)})
+    path.write_bytes(path.read_bytes().replace(b"n_layer", b"n_l\xceyer"))
+    assert len(read(path).train_loss) == 10
+    path.write_bytes(path.read_bytes().replace(b"artifact_uri", b"artif\xce\x01t_uri"))
+    with pytest.raises(InputError, match="damaged SQLite database") as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_what_stands_in_the_write_ahead_log_is_read_and_nothing_is_written(tmp_path: Path) -> None:
     path = store(tmp_path, {"tiny": loss(10)})
     writer = sqlite3.connect(path)

@@ -68,6 +68,15 @@ def test_a_table_without_a_loss_and_a_damaged_file(tmp_path: Path) -> None:
         read(path)
 
 
+def test_a_page_that_cannot_be_unpacked(tmp_path: Path) -> None:
+    path = table(tmp_path / "run.parquet", {"step": list(range(1000)), "loss": [1.0 / (at + 1) for at in range(1000)]})
+    raw = bytearray(path.read_bytes())
+    raw[40:2000] = b"\xff" * 1960
+    path.write_bytes(bytes(raw))
+    with pytest.raises(InputError, match="is a damaged parquet file"):
+        read(path)
+
+
 def test_without_pyarrow_the_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = table(tmp_path / "run.parquet", {"step": [1, 2], "loss": [1.0, 2.0]})
     part = neptune(tmp_path / "R-1_part_0.parquet", [series("R-1", "train/loss", 0, 5.0)])

@@ -24,6 +24,7 @@ def opened(log: Log) -> Iterator[sqlite3.Connection]:
         connection = None
         try:
             connection = sqlite3.connect(f"file:{quote(str(path.resolve()))}?{_mode(path)}", uri=True, timeout=SECONDS)
+            connection.text_factory = lambda text: text.decode("utf-8", "replace")  # a damaged one may hold any bytes
             connection.execute("PRAGMA query_only = 1")
             yield connection
         except sqlite3.OperationalError as error:
@@ -32,10 +33,11 @@ def opened(log: Log) -> Iterator[sqlite3.Connection]:
                     f"{log.source} is locked by a program that writes to it; wait for that, or copy the file and give "
                     "the copy"
                 ) from None
-            raise InputError(f"{log.source} cannot be read as an SQLite database: {error}") from None
-        except sqlite3.DatabaseError as error:
+            raise InputError(f"{log.source} cannot be read as an SQLite database: {_in_short(error)}") from None
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # what is damaged stands in its own message, too
+            told = "its schema is no text" if isinstance(error, UnicodeDecodeError) else _in_short(error)
             raise InputError(
-                f"{log.source} is a damaged SQLite database ({error}); copy it again, or try: sqlite3 FILE .recover"
+                f"{log.source} is a damaged SQLite database ({told}); copy it again, or try: sqlite3 FILE .recover"
             ) from None
         finally:
             if connection is not None:
@@ -83,6 +85,12 @@ def _is_filled(path: Path) -> bool:
         return path.stat().st_size > 0
     except OSError:
         return False
+
+
+def _in_short(error: sqlite3.Error) -> str:
+    """One line: what is damaged in a schema may be quoted at length."""
+    told = " ".join(str(error).split())
+    return told if len(told) <= 100 else f"{told[:100]} ..."
 
 
 def _quoted(name: str) -> str:

@@ -32,7 +32,7 @@ def read_parquet(log: Log) -> Table:
             for name, array in zip(batch.schema.names, batch.columns, strict=True):
                 _take(columns[name], pa, array, row)
             row += batch.num_rows
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
         told = str(error).partition("\n")[0][:200]
         raise InputError(
             f"{log.source} is a damaged parquet file ({told}); copy it again, or export it as CSV"
