@@ -269,7 +269,7 @@ def test_two_runs_of_other_lengths_in_one_file(tmp_path: Path) -> None:
     run = read(path)
     assert points(run.train_loss) == {row["step"]: row["loss"] for row in second if "loss" in row}
     assert (run.facts.planned_steps, run.reading.runs) == (100, ("1", "2"))
-    assert read(path, run="1").last_step == 200
+    assert read(path, which="1").last_step == 200
 
 
 def test_where_nothing_tells_the_steps_rows_are_counted(tmp_path: Path) -> None:
@@ -427,9 +427,9 @@ def test_a_folder_of_several_runs(tmp_path: Path) -> None:
     run = read(tmp_path)
     assert (run.last_step, run.reading.runs) == (50, ("a", "b", "c"))
     assert any("holds 3 runs; a was read" in note for note in run.reading.notes)
-    assert read(tmp_path, run="b").last_step == read(tmp_path, run="2").last_step == 100
+    assert read(tmp_path, which="b").last_step == read(tmp_path, run="2").last_step == 100
     with pytest.raises(InputError, match="holds the runs a, b, c; there is no d"):
-        read(tmp_path, run="d")
+        read(tmp_path, which="d")
 
 
 # ---------------------------------------------------------------- damage and messes
