@@ -427,7 +427,7 @@ def test_a_folder_of_several_runs(tmp_path: Path) -> None:
     run = read(tmp_path)
     assert (run.last_step, run.reading.runs) == (50, ("a", "b", "c"))
     assert any("holds 3 runs; a was read" in note for note in run.reading.notes)
-    assert read(tmp_path, which="b").last_step == read(tmp_path, run="2").last_step == 100
+    assert read(tmp_path, which="b").last_step == read(tmp_path, which="2").last_step == 100
     with pytest.raises(InputError, match="holds the runs a, b, c; there is no d"):
         read(tmp_path, which="d")
 
