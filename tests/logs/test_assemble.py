@@ -30,6 +30,15 @@ def rows(series: Series) -> list[tuple[float, float]]:
     return list(zip(series.step.tolist(), series.value.tolist(), strict=True))
 
 
+def test_a_series_of_any_order() -> None:
+    assert rows(Series.of([0, 1, 2], [5, 6, 7])) == [(0, 5), (1, 6), (2, 7)]
+    assert rows(Series.of([1, 1, 2], [5, 6, 7])) == [(1, 6), (2, 7)]
+    assert rows(Series.of([2, 0, 1], [5, 6, 7])) == [(0, 6), (1, 7), (2, 5)]
+    assert rows(Series.of([0, float("nan"), 1], [5, 6, 7])) == [(0, 5), (1, 7)]
+    assert rows(Series.of([0, 1, float("inf")], [5, 6, 7])) == [(0, 5), (1, 6)]
+    assert rows(Series.of([], [])) == []
+
+
 def test_a_plain_run() -> None:
     run = made(column("train_loss", [0, 1, 2], [5, 4, 3]), column(None, [0, 2], [0.5, 0.6], name="acc"))
     assert rows(run.train_loss) == [(0, 5), (1, 4), (2, 3)]

@@ -233,3 +233,10 @@ def test_decimals_of_what_is_printed_in_thousands() -> None:
     assert lines.read([b"n 2.05K\n"]).points()["n"].decimals == -1
     lines = Lines(lambda line: fields_in(line, re.compile(rf"n (?P<n>{NUMBER})K"), scales={"n": 1e3}))
     assert lines.read([b"n 12K\nn 13K\n"]).points()["n"].decimals == -3
+
+
+def test_numbers_in_groups_are_rounded_once() -> None:
+    texts = ["123,456,789,012,345,678,901", "9,007,199,254,740,993", "1,234.56", "12,345.678e2", "1,000"]
+    for text in texts:
+        _, found = fast(f"it1 a={text}\n")
+        assert found["a"][0][2] == float(text.replace(",", "")), text

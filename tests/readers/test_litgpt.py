@@ -98,11 +98,11 @@ def test_lit_gpt_before_it() -> None:
     text += "iter 1 step 1: loss 9.9553, LR: 0.000300, iter time: 100.06ms (optimizer.step)\n"
     text += "iter 2 step 1: loss 8.9553, LR: 0.000300, iter time: 100.06ms\n"
     text += "iter 3 step 2: loss 7.9553, LR: 0.000300, iter time: 100.06ms (optimizer.step)\n"
-    text += "step 3: val loss 7.5000, val time: 100.06ms\n"
+    text += "step 3: val loss 7.5000, val time: 100.06ms\nstep 7: val loss 7.4000, val time: 100.06ms\n"
     run = of(text)
     assert (run.train_loss.step.tolist(), run.train_loss.value.tolist()) == ([1, 2], [9.9553, 7.9553])
     assert run.train_loss.kind == "micro_batch"
-    assert run.val_loss.step.tolist() == [2]
+    assert run.val_loss.step.tolist() == [2, 4]
     assert run.learning_rate.value.tolist() == [0.0, 0.0003, 0.0003]
 
 

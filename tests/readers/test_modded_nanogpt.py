@@ -1,6 +1,7 @@
 """modded-nanogpt and parameter-golf: the lines by split(), source code above them, the clock by hand."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -85,9 +86,8 @@ def test_source_code_alone_is_no_log_but_what_stands_below_it_is() -> None:
     assert modded_nanogpt.sniff(Head(CODE + RULE + log(20))) > 0.9
 
 
-def test_a_long_file_of_code_and_then_a_log(tmp_path: object) -> None:
-    assert isinstance(tmp_path, type(tmp_path))
-    path = tmp_path / "log.txt"  # type: ignore[operator]
+def test_a_long_file_of_code_and_then_a_log(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
     path.write_text(CODE * 600 + RULE + log(300))
     run = read(path)
     assert (run.format, len(run.seconds_per_step)) == ("modded_nanogpt", 300)
@@ -138,6 +138,11 @@ def test_the_clock_that_starts_anew_and_seconds_without_a_number() -> None:
 
 
 def test_seconds_and_rates_of_forks() -> None:
+    text = "step:0/3500 val_loss:10.82585 train_time:0.000s step_avg:0.09ms mfu:0.00%\n[rank1]:V0429 guards.py:4760]\n"
+    run = of(text + "step:1/3500 train_time:11.161s step_avg:11160.96ms step_time:11160.96ms mfu:3.06%\n")
+    assert run.seconds_per_step.value.tolist() == pytest.approx([11.16096])
+    assert run.mfu.value.tolist() == pytest.approx([0.0, 0.0306])
+    assert run.val_loss.resolution == pytest.approx(1e-5)
     run = of("step:1/10 train_loss:5.0 lr:3.00e-04 step_ms:512 train_time:600ms step_avg:600.00ms tok_s:1024\n")
     assert run.learning_rate.value.tolist() == [3e-4]
     assert run.seconds_per_step.value.tolist() == pytest.approx([0.512])

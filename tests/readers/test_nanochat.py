@@ -64,7 +64,11 @@ LINE = "step {:05d}/01000 ({:.2f}%) | loss: {:.6f} | lrm: 1.00 | dt: 500.00ms | 
 
 def test_several_ranks_accumulate() -> None:
     head = "Tokens / micro-batch / rank: 32 x 2048 = 65,536\nTokens / micro-batch: 262,144\n"
-    run = of(head + "Total batch size 524,288 => gradient accumulation steps: 2\n" + LINE.format(3, 0.3, 5.5))
+    run = of(
+        head
+        + "Total batch size 524,288 => gradient accumulation steps: 2\n"
+        + LINE.format(3, 0.3, 5.5).replace("mfu", "bf16_mfu")
+    )
     facts = run.facts
     assert (facts.micro_batch, facts.context, facts.ranks, facts.accumulation) == (32, 2048, 4, 8)
     assert run.mfu.value.tolist() == pytest.approx([0.455])

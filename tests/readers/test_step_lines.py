@@ -75,6 +75,13 @@ def test_a_resume_is_no_epoch() -> None:
     assert run.train_loss.step.tolist() == [1000, 1500]
 
 
+def test_steps_that_count_through_the_epochs_stay_as_they_are() -> None:
+    rows = [(1, 500), (2, 1500), (3, 2500), (3, 2200), (3, 2800)]
+    run = of("".join(f"Epoch {e}, Step {s}/3000, Loss: {4 + n / 10:.4f}\n" for n, (e, s) in enumerate(rows)))
+    assert run.train_loss.step.tolist() == [500, 1500, 2200, 2800]
+    assert run.facts.resumed_at == (2200,)
+
+
 @pytest.mark.parametrize(
     "text",
     [

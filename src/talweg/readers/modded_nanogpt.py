@@ -139,7 +139,7 @@ def _seconds(clock: Points) -> list[Column]:
     steps[steps <= 0] = np.nan  # a validation, or a start anew
     seconds = np.diff(spent) / steps
     unit = 10.0**-clock.decimals / steps
-    told: NDArray[np.bool_] = (seconds > 0) & (unit <= COARSE * seconds)
+    told: NDArray[np.bool_] = unit <= COARSE * seconds  # of a clock that starts anew neither
     if not told.any():
         return []
     resolution = float(unit[told].max())
