@@ -150,6 +150,7 @@ def test_what_is_no_scalar_is_left_out(tmp_path: Path) -> None:
     odd = [
         tensor("vector", DT_FLOAT, three + field(4, bytes(12))),
         tensor("two", DT_FLOAT, field(5, bytes(8))),
+        tensor("filled", DT_FLOAT, three + number),
         tensor("empty", DT_FLOAT, b""),
         tensor("curve", DT_FLOAT, number, "pr_curves"),
         tensor("text", DT_STRING, field(8, b"hello"), "text"),
@@ -169,6 +170,15 @@ def test_nan_infinity_negative_steps_and_step_0(tmp_path: Path) -> None:
     assert run.train_loss.step.tolist() == list(values)
     np.testing.assert_array_equal(run.train_loss.value, list(values.values()))
     assert run.train_loss.resolution == 0.0
+
+
+def test_messages_of_one_length_and_other_layout(tmp_path: Path) -> None:
+    """A number of three bytes, and one of a single byte with another field behind it."""
+    long = [event(step, tensor("k", DT_INT64, field(10, 20_000 + step))) for step in range(1, 20)]
+    short = [event(step, tensor("k", DT_INT64, field(10, 7) + field(3, 1))) for step in range(20, 40)]
+    assert len({len(message) for message in long + short}) == 1
+    run = read(written(tmp_path, long + short + losses(range(9))))
+    assert run.others["k"].value.tolist() == [20_000.0 + step for step in range(1, 20)] + [7.0] * 20
 
 
 def test_many_tags_of_one_length(tmp_path: Path) -> None:

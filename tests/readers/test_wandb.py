@@ -114,7 +114,9 @@ def test_a_genuine_file_that_is_cut_anywhere(genuine: Path, tmp_path: Path) -> N
         expected = counted(cut)
         assert len(read(cut).train_loss) == len(expected)
         cut.write_bytes(data[:length] + bytes(50_000))  # room that the system made and that was not written yet
-        assert len(read(cut).train_loss) == len(expected)
+        run = read(cut)
+        assert len(run.train_loss) == len(expected)
+        assert any("cut off" in note for note in run.reading.notes)
 
 
 # ---------------------------------------------------------------- values
@@ -277,6 +279,24 @@ def test_a_message_that_is_none(tmp_path: Path) -> None:
     run = read(written(tmp_path, [*rows(range(20)), b"\xff\xff\xff", *rows(range(20, 40)), record(2, b"\x0a\x7f")]))
     assert len(run.train_loss) == 40
     assert any("2 records were not understood" in note for note in run.reading.notes)
+
+
+def test_what_is_read_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, rows(range(3_000)))
+    monkeypatch.setattr("talweg.readers.wandb.records.PIECE", 32_768)
+    run = read(path)
+    assert run.train_loss.step.tolist() == list(range(3_000))
+    assert run.train_loss.value.tolist() == [5.0 - step / 100 for step in range(3_000)]
+
+
+def test_room_that_was_not_written_yet(tmp_path: Path) -> None:
+    path = written(tmp_path, rows(range(20)))
+    path.write_bytes(path.read_bytes() + bytes(50_000))
+    run = read(path)
+    assert len(run.train_loss) == 20
+    assert [note for note in run.reading.notes if "run-abc" in note] == [
+        "run-abc.wandb: the last record is cut off in the middle (not written yet?) and was left out"
+    ]
 
 
 def test_long_records_cross_blocks(tmp_path: Path) -> None:
