@@ -147,7 +147,8 @@ class Facts:
     bigram_nats: float | None = None  # entropy of a training token given the one before
     # where each came from, and what else was said
     sources: Mapping[str, str] = field(default_factory=dict)
-    conflicts: Mapping[str, str] = field(default_factory=dict)  # by fact: the value that was not used, and its source
+    # by fact: the value that was not used, and its source; of several such values all, one after another
+    conflicts: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def stated(cls, source: str, **values: object) -> "Facts":
@@ -158,12 +159,15 @@ class Facts:
     def over(self, other: "Facts") -> "Facts":
         """These facts, completed by `other`. Where both speak and differ, these win and the difference is kept."""
         values: dict[str, object] = {}
-        conflicts = {**other.conflicts, **self.conflicts}
+        conflicts = dict(self.conflicts)
         for name in FACT_NAMES:
             mine, theirs = getattr(self, name), getattr(other, name)
             values[name] = theirs if mine is None else mine
             if mine is not None and theirs is not None and mine != theirs:
-                conflicts[name] = f"{theirs} ({other.sources.get(name, 'unknown source')})"
+                text = f"{theirs} ({other.sources.get(name, 'unknown source')})"
+                conflicts[name] = "; ".join(dict.fromkeys([*filter(None, [conflicts.get(name)]), text]))
+            if name in other.conflicts and other.conflicts[name] not in conflicts.get(name, ""):
+                conflicts[name] = "; ".join([*filter(None, [conflicts.get(name)]), other.conflicts[name]])
         return Facts(**values, sources={**other.sources, **self.sources}, conflicts=conflicts)  # type: ignore[arg-type]
 
 

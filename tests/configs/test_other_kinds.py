@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from talweg.configs import kind_of, kinds, read_facts, table
 from talweg.errors import InputError
 from talweg.run import FACT_NAMES
+from talweg.settings.documents import Settings, nested
 from tests.configs.test_nanogpt import written
 from tests.conftest import shared
 
@@ -106,6 +107,9 @@ def test_json_in_the_spelling_of_hugging_face(tmp_path: Path) -> None:
         **{"per_device_train_batch_size": 8, "gradient_accumulation_steps": 4, "bf16": True, "optim": "AdamW_torch"},
     }
     facts = read_facts(written(tmp_path, json.dumps(config), "args.json"))
+    assert facts.context is None  # max_position_embeddings is what the model could take
+    config["block_size"] = 2048
+    facts = read_facts(written(tmp_path, json.dumps(config), "args.json"))
     assert (facts.layers, facts.heads, facts.width, facts.vocabulary_size, facts.context) == (8, 8, 512, 32_000, 2048)
     assert (facts.peak_learning_rate, facts.schedule, facts.planned_steps, facts.warmup_steps) == (
         3e-4,
@@ -199,7 +203,7 @@ def test_every_kind_keeps_the_contract() -> None:
 def test_no_text_breaks_the_kinds(text: str) -> None:
     for kind in kinds().values():
         assert 0 <= kind.sniff(Path("x"), text) <= 1
-    dict(table._pairs(text))
+    Settings.of(nested(text))
 
 
 def test_settings_of_a_tracker() -> None:

@@ -113,7 +113,7 @@ def test_a_run_folder_is_its_newest_state() -> None:
     run = read(shared(OUT))
     assert points(run.train_loss) == points(read(shared(f"{OUT}/trainer_state.json")).train_loss)
     assert not run.superseded
-    assert not run.reading.notes
+    assert run.reading.notes == ("configuration taken from checkpoint-300/config.json beside the log",)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 A file in this folder is a kind of configuration: `NAME`, `sniff(path, head) -> float` (how sure it is, 0 to 1) and
 `read(path) -> Facts`. One that is no text has `sniff_raw(path, raw) -> float`, asked first with the beginning of the
-file as it is stored. None of them executes anything.
+file as it is stored. One that needs to know what else is known of the run, such as the number of devices, has
+`TAKES_KNOWN = True` and `read(path, known) -> Facts`. None of them executes anything.
 """
 
 import importlib
 import pkgutil
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -16,15 +18,21 @@ from talweg.run import Facts
 from talweg.textfile import HEAD, Decompressed, read_text
 
 
+@cache
 def kinds() -> dict[str, ModuleType]:
-    """The modules of this folder by name."""
-    names = [info.name for info in pkgutil.iter_modules(__path__)]
-    return {name: importlib.import_module(f"{__name__}.{name}") for name in sorted(names)}
+    """The modules of this folder that are kinds of configuration, by name."""
+    names = sorted(info.name for info in pkgutil.iter_modules(__path__))
+    modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
+    return {name: module for name, module in modules.items() if hasattr(module, "sniff")}
 
 
 def kind_of(path: Path | str) -> ModuleType:
     """The kind of configuration that this file is. Raises InputError when it is none that is known."""
-    path = Path(path)
+    return surest(Path(path))[0]
+
+
+def surest(path: Path) -> tuple[ModuleType, float]:
+    """The kind of configuration that a file is, and how sure that is, 0 to 1. Raises InputError when it is none."""
     if path.is_dir():
         path = _within(path)
     sure = _stored(path)
@@ -37,7 +45,7 @@ def kind_of(path: Path | str) -> ModuleType:
             f"{path} is no configuration that Talweg knows: it needs assignments of settings, as in a nanoGPT config "
             "(batch_size = 12), a Talweg config.toml, or JSON or key: value lines (learning_rate: 6e-4)"
         )
-    return best
+    return best, sure[best]
 
 
 def _stored(path: Path) -> dict[ModuleType, float]:
@@ -48,14 +56,16 @@ def _stored(path: Path) -> dict[ModuleType, float]:
     return {module: sure for module in binary if (sure := float(module.sniff_raw(path, raw))) > 0}
 
 
-def read_facts(path: Path | str) -> Facts:
+def read_facts(path: Path | str, known: Facts | None = None) -> Facts:
     """What a configuration file states; a folder of `talweg prepare` is read by its manifest.json.
 
+    known: what else is known of the run; a batch per device, say, becomes one per update by the number of devices.
     Raises InputError when the file cannot be read or is no configuration.
     """
     path = Path(path)
     module = kind_of(path)
-    facts: Facts = module.read(_within(path) if path.is_dir() else path)
+    file = _within(path) if path.is_dir() else path
+    facts: Facts = module.read(file, known) if getattr(module, "TAKES_KNOWN", False) else module.read(file)
     return facts
 
 

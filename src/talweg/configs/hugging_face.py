@@ -13,14 +13,19 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from talweg.errors import InputError
 from talweg.run import Facts
+from talweg.settings.documents import Settings
+from talweg.settings.spellings import facts as spelled_facts
 from talweg.textfile import read_text
 
 NAME = "hugging_face"
+TAKES_KNOWN = True
+UNPACKED = ("max_seq_length", "max_length", "cutoff_len")  # the longest that a sequence may be
 PRINTED = re.compile(r"^\s*(?:[\w.]*(?:Arguments|Config)\(\s*)?([a-z][a-z_0-9]*)=(.*?),?\s*\)?\s*$")
 BEGINS = re.compile(r"\b\w*(?:TrainingArguments|SFTConfig|TrainingConfig)\(")
 OWN_ARGUMENTS = frozenset(
@@ -70,8 +75,9 @@ def sniff(path: Path, head: str) -> float:
     return 0.95 if BEGINS.search(head) else 0.9
 
 
-def read(path: Path) -> Facts:
+def read(path: Path, known: Facts | None = None) -> Facts:
     """Raises InputError when the file is damaged or states nothing."""
+    known = known or Facts()
     text = read_text(path).text
     if text.lstrip().startswith("{"):
         try:
@@ -84,10 +90,25 @@ def read(path: Path) -> Facts:
     source = Path(path).name
     if "model_type" in values or "architectures" in values:
         return facts_of_model(values, source)
-    facts = facts_of_arguments(values, source)
+    elsewhere = known.ranks if "world_size" not in values else None  # how many processes: the Trainer does not say
+    facts = facts_of_arguments({**values, "world_size": elsewhere} if elsewhere else values, source)
+    facts = _completed(facts if elsewhere is None else _without_ranks(facts), values, source, known)
     if not facts.sources:
         raise InputError(f"{path} states no argument of Hugging Face's Trainer (learning_rate, max_steps, ...)")
     return facts
+
+
+def _without_ranks(facts: Facts) -> Facts:
+    sources = {name: source for name, source in facts.sources.items() if name != "ranks"}
+    return replace(facts, ranks=None, sources=sources)
+
+
+def _completed(facts: Facts, values: Mapping[str, Any], source: str, known: Facts) -> Facts:
+    """With what a script's own arguments beside the Trainer's say; sequences that are not packed are of any length."""
+    ours = {name: value for name, value in values.items() if name not in UNPACKED or values.get("packing") is True}
+    spelled = spelled_facts(Settings.of(ours), source, known)
+    more = {name: getattr(spelled, name) for name in spelled.sources if getattr(facts, name) is None}
+    return facts.over(Facts(**more, sources={name: spelled.sources[name] for name in more}))
 
 
 # ---------------------------------------------------------------- arguments

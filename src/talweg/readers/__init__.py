@@ -6,14 +6,14 @@ A file in this folder is a format: `NAME`, `sniff(head) -> float` (how sure it i
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
-from talweg.configs import kind_of, read_data, read_facts
+from talweg.configs import beside, kind_of, read_data, read_facts
 from talweg.errors import InputError
 from talweg.logs.given import Asked, Head, Log
 from talweg.run import COLUMN_NAMES, Facts, Run
@@ -63,7 +63,8 @@ def read(
     """The run that a log tells of.
 
     path:   a log of any known trainer, a folder of one, a run folder of Talweg, or "-" for standard input.
-    config: the trainer's configuration file; what it states wins over what the log states.
+    config: the trainer's configuration file; what it states wins over what the log states. Files beside the log that
+            are its configuration are found without being named; what they state counts least.
     data:   a folder of `talweg prepare`, or token files such as nanoGPT's train.bin; its counts complete the facts.
     tokenizer: gpt2, or the file of the one that made such token files.
     loss_column: the name of the training loss in a table, where the guess would be another.
@@ -78,12 +79,16 @@ def read(
         raise InputError(f"{unknown[0]} is no column of a run; the columns are step, {', '.join(COLUMN_NAMES)}")
     log = Log.at(path)
     reader, log = _reader_of(log) if format is None else (_format(format), log)
-    asked = Asked(None if config is None else Path(config), (), named, which)
-    found = _read(reader, log, asked)
+    given = None if config is None else Path(config)
+    searched = log.path is not None and not getattr(reader, "STATES_ALL", False)
+    near = beside.near(log.path, given) if searched and log.path is not None else beside.Near()
+    found = _read(reader, log, Asked(given, near.files, named, which))
     if found.last_step is None and not found.val_bits_per_byte:
         raise InputError(f"{log.source}: no loss was found in it ({found.format}); nothing can be said about this run")
-    if config is not None and not getattr(reader, "TAKES_CONFIG", False):
-        found = replace(found, facts=read_facts(config).over(found.facts))
+    if not getattr(reader, "TAKES_CONFIG", False):
+        found = _configured(found, log, given, near.files)
+    if log.path is not None:
+        found = _told(found, log.path, near.notes)
     if data is not None:
         found = replace(found, facts=found.facts.over(_of_this_run(read_data(data, tokenizer), found, data)))
     if log.notes:
@@ -110,6 +115,31 @@ def _read(reader: ModuleType, log: Log, asked: Asked) -> Run:
     part = log.lines(starts[place - 1], starts[place] if place < len(starts) else None)
     found = reader.read(part, replace(asked, run=None))
     return replace(found, reading=replace(found.reading, runs=tuple(map(str, range(1, len(starts) + 1)))))
+
+
+def _configured(found: Run, log: Log, config: Path | None, near: Sequence[Path]) -> Run:
+    """The run with its configuration: the one that was given, over what the log states, over those beside the log."""
+    facts = found.facts
+    if log.is_text:
+        facts = beside.under(facts, beside.in_log(log.head.text, facts))
+    if config is not None:
+        facts = read_facts(config, facts).over(facts)
+    rates = found.learning_rate.finite.value
+    peak = float(rates.max()) if rates.size else None
+    chosen = beside.choose(near, facts, last_step=found.last_step, peak=peak)
+    reading = replace(
+        found.reading,
+        notes=(*found.reading.notes, *chosen.notes),
+        configurations=(*found.reading.configurations, *map(str, chosen.files)),
+    )
+    return replace(found, facts=beside.under(facts, chosen.facts), reading=reading)
+
+
+def _told(found: Run, log: Path, notes: Sequence[str]) -> Run:
+    """The run with notes of the files beside its log that were used, and of those that were not."""
+    used = found.reading.configurations
+    notes = (*found.reading.notes, *([beside.told(used, log)] if used else []), *notes)
+    return replace(found, reading=replace(found.reading, notes=notes))
 
 
 def _of_this_run(found: Facts, run: Run, data: Path | str) -> Facts:

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from talweg.configs import kind_of, nanogpt, read_facts
+from talweg.configs import beside, kind_of, nanogpt, read_facts
 from talweg.configs.nanogpt import KEYS, Setting, Settings
 from talweg.errors import InputError
 from talweg.logs.assemble import Column, assemble
@@ -49,6 +49,7 @@ COLUMNS: tuple[tuple[str, str, str, LossKind], ...] = (
 ANOTHER = re.compile(r"(?:iter|step)\s+[0-9][0-9,]*(?:\s*/\s*[0-9,]+)?\s*[:|,]\s*(?:train\s+)?loss", re.IGNORECASE)
 ECHO = re.compile(r"^Overriding config with (.+):\s*$")
 OVERRIDE = re.compile(r"^Overriding: ([A-Za-z_]\w*) = (.*)$")
+COMMAND = re.compile(r"^(?:\S*[$#>%+]\s+)?(?:\w+=\S+\s+)*(?:python[0-9.]*|torchrun)\s.*\btrain\w*\.py\b(.*)$")
 TOKENS = re.compile(r"^tokens per iteration will be: ([0-9,]+)\s*$")
 PARAMETERS = re.compile(r"^number of parameters: ([0-9.,]+)M\s*$")
 VOCABULARY = re.compile(r"^(?:found vocab_size = |defaulting to vocab_size of GPT-2 to )([0-9]+)")
@@ -59,6 +60,7 @@ CHATTER = re.compile(
     r"compiling the model|loading weights from|forcing vocab_size|overriding (?:dropout|vocab|block)|wandb: |"
     r"WARNING: using slow attention|No meta\.pkl)"
 )
+SAVES = "saving checkpoint to "
 
 
 def sniff(head: Head) -> float:
@@ -82,11 +84,12 @@ def read(log: Log, asked: Asked) -> Run:
     if "mfu" in points:
         points["mfu"] = _known(points["mfu"])
     settings.close(points)
-    facts, notes = _facts(settings, asked.config)
     columns = [Column.of(name, points[key], role, kind) for role, key, name, kind in COLUMNS if key in points]
     columns += [Column.of(name, points[name]) for name in sorted(set(points) - {key for _, key, _, _ in COLUMNS})]
+    last = max(float(points[key].step.max()) for key in ("loss", "train") if key in points)
+    facts, notes, used = _facts(settings, asked, last)
     told = lines.reading()
-    reading = replace(told, notes=(*told.notes, *notes))
+    reading = replace(told, notes=(*told.notes, *notes), configurations=tuple(map(str, used)))
     if resumed := settings.resumed(points.get("loss")):
         facts = Facts.stated("the log tells of a checkpoint", resumed_at=resumed).over(facts)
     return assemble(columns, source=log.source, format=NAME, facts=facts, reading=reading)
@@ -139,6 +142,8 @@ class _Settings:
     resumes: list[int] = field(default_factory=list)  # lines that tell of a checkpoint taken up
     echo: list[str] | None = None  # lines of the configuration file being echoed
     echo_name: str = ""
+    echoes: bool = False  # it tells what differs from train.py, so that nothing else does
+    out_dir: str = ""  # where it saves its checkpoints
     num_starts: int = 0  # how often a configuration was echoed anew after losses
     losses_before: int = 0  # lines with a loss above those settings
 
@@ -149,10 +154,15 @@ class _Settings:
             self._close_echo()
         if header := ECHO.match(line):
             self._begin(num_losses)
-            self.echo, self.echo_name = [], Path(header[1]).name
+            self.echo, self.echo_name, self.echoes = [], Path(header[1]).name, True
         elif override := OVERRIDE.match(line):
             self._begin(num_losses)
+            self.echoes = True
             self._set(override[1], nanogpt.literal(override[2]), "the command line echoed in the log")
+        elif command := COMMAND.match(line):
+            self._begin(num_losses)
+            for key, text in nanogpt.ARGUMENT.findall(command[1]):
+                self._set(key, nanogpt.literal(text), "the command line in the log")
         elif sizes := TOKENS.match(line):
             self._begin(num_losses)
             self.printed["tokens_per_step"] = _number(sizes[1])
@@ -171,6 +181,8 @@ class _Settings:
             self.trainable[tensors[1]] = _number(tensors[2])
         elif CHATTER.match(line):
             self._close_echo()
+            if line.startswith(SAVES):
+                self.out_dir = line.removeprefix(SAVES).strip()
         elif self.echo is not None:
             self.echo.append(line)
         else:
@@ -217,10 +229,11 @@ def _number(text: str) -> float:
 # ---------------------------------------------------------------- the run
 
 
-def _facts(log: _Settings, config: Path | None) -> tuple[Facts, tuple[str, ...]]:
-    """The configuration echoed in the log under that of `config`, over train.py's defaults.
+def _facts(log: _Settings, asked: Asked, last_step: float) -> tuple[Facts, tuple[str, ...], tuple[Path, ...]]:
+    """The configuration given, over that echoed in the log, over that beside it, over train.py's defaults.
 
-    Without any configuration nothing is assumed: what the log prints itself is all that is known.
+    Without any configuration nothing is assumed: what the log prints itself is all that is known. Returns the facts,
+    notes, and the files beside the log that were used.
     """
     trainable = sum(log.trainable.values()) if len(log.trainable) == 2 else None
     printed = Facts.stated("printed in the log", **log.printed, trainable_parameters=trainable)
@@ -229,19 +242,52 @@ def _facts(log: _Settings, config: Path | None) -> tuple[Facts, tuple[str, ...]]
         notes = (f"the log holds {log.num_starts + 1} starts; the configuration of the last one was taken",)
     given: Settings = {}
     others = Facts()
-    if config is not None:
-        if kind_of(config) is nanogpt:
-            given = nanogpt.settings(config)
-            notes += _left_aside(config, given)
+    if asked.config is not None:
+        if kind_of(asked.config) is nanogpt:
+            given = nanogpt.settings(asked.config)
+            notes += _left_aside(asked.config, given)
         else:
-            others = read_facts(config)
+            others = read_facts(asked.config)
             given = nanogpt.settings_of(others)
     stated = nanogpt.over(given, log.values)
+    found = _beside(log, asked, printed.over(nanogpt.facts(given)), last_step)
+    notes += found.notes
+    layers = [_settings(path) for path in found.files]
+    # train.py says what holds where nothing else is said, if anything is known to have been said, or nothing
+    if not stated and not log.printed and all(beside.role(path) == "defaults" for path in found.files):
+        layers, found = [], beside.Chosen(notes=found.notes)
+    stated = nanogpt.over(stated, *layers)
     if not stated:
-        return nanogpt.facts({}, printed), notes
+        return nanogpt.facts({}, printed), notes, ()
     facts = nanogpt.facts(nanogpt.over(stated, nanogpt.defaults(stated)), printed)
     facts = replace(facts, conflicts={**facts.conflicts, **nanogpt.conflicts(given, log.values)})
-    return others.over(facts), notes
+    more = {name: getattr(found.facts, name) for name in found.facts.sources if getattr(facts, name) is None}
+    facts = facts.over(Facts(**more, sources={name: found.facts.sources[name] for name in more}))
+    return others.over(facts), notes, found.files
+
+
+def _beside(log: _Settings, asked: Asked, known: Facts, last_step: float) -> beside.Chosen:
+    """The files beside the log that are its configuration. A log that echoes one states all that differs from train.py.
+
+    The folder that the log saves to tells configurations apart.
+    """
+
+    def objection(path: Path) -> str | None:
+        saves = _settings(path).get("out_dir")
+        if saves is None or not log.out_dir or beside.role(path) != "config":
+            return None
+        differs = Path(str(saves.value)).name != Path(log.out_dir).name
+        return f"it saves to {saves.value}, the log to {log.out_dir}" if differs else None
+
+    roles = ("defaults",) if log.echoes else beside.ROLES
+    return beside.choose(asked.beside, known, last_step=last_step, roles=roles, objection=objection)
+
+
+def _settings(path: Path) -> dict[str, Setting]:
+    """A configuration beside the log as settings of train.py."""
+    if kind_of(path) is nanogpt:
+        return {key: setting for key, setting in nanogpt.settings(path).items() if key in {*KEYS, "out_dir"}}
+    return nanogpt.settings_of(read_facts(path))
 
 
 def _left_aside(config: Path, given: Settings) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from talweg.logs.given import Asked, Head, Log
 from talweg.run import FACT_NAMES, Facts, LossKind, Reading, Run, Series
 
 NAME = "talweg"
+STATES_ALL = True  # a run folder holds its configuration
 PLACES = ("planned_steps", "warmup_steps", "decay_start_step", "decay_end_step")  # what a record's plan may tell
 FEWEST_UPDATES = 3  # records with an update from which on a group that never moved is said to be still
 # column of Run <- field of a record, what a person calls it, kind

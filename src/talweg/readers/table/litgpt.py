@@ -59,11 +59,15 @@ def _each(count: Cells, per: Cells) -> int | None:
 
 def _ratio(table: Table, asked: Asked) -> int | None:
     tokens = _each(table.cells["total_tokens"], table.cells["iter"])
+    sizes = _sizes(table)
     for path in (asked.config, *asked.beside):
         try:
-            update = None if path is None else read_facts(path).tokens_per_step
+            stated = Facts() if path is None else read_facts(path, sizes)
         except InputError:
             continue
+        if path != asked.config and stated.micro_batch not in (None, sizes.micro_batch):
+            continue  # a file beside the log that is of another run
+        update = stated.tokens_per_step
         if update and tokens and update >= tokens and abs(update / tokens - round(update / tokens)) < 0.01:
             return round(update / tokens)
     return None
