@@ -213,7 +213,9 @@ def combined(name: str, chosen: list[str], packing: str, seed: int, folder: Path
     launchers = [mess for mess in chosen if mess in ORDER]
     others = [mess for mess in chosen if mess not in ORDER and mess != "crlf"]
     text, loses = sample(name).text, False
-    for mess in (*launchers[:1], *others, *(["crlf"] if "crlf" in chosen else [])):
+    others.sort(key=lambda mess: not BY_NAME[mess].loses)  # what tears a line befalls what the trainer wrote
+    torn = [mess for mess in others if BY_NAME[mess].loses]
+    for mess in (*torn, *launchers[:1], *others[len(torn) :], *(["crlf"] if "crlf" in chosen else [])):
         if sample(name).form in BY_NAME[mess].forms:
             text, loses = BY_NAME[mess].change(text, rng), loses or BY_NAME[mess].loses
     try:
