@@ -216,9 +216,9 @@ def combined(name: str, chosen: list[str], packing: str, seed: int, folder: Path
     launchers = [mess for mess in chosen if mess in ORDER]
     others = [mess for mess in chosen if mess not in ORDER and mess != "crlf"]
     text, loses = sample(name).text, False
-    others.sort(key=lambda mess: not BY_NAME[mess].loses)  # what tears a line befalls what the trainer wrote
-    torn = [mess for mess in others if BY_NAME[mess].loses]
-    for mess in (*torn, *launchers[:1], *others[len(torn) :], *(["crlf"] if "crlf" in chosen else [])):
+    early = [mess for mess in others if BY_NAME[mess].loses or mess == "bars_before"]  # befalls what the trainer writes
+    late = [mess for mess in others if mess not in early] + (["crlf"] if "crlf" in chosen else [])
+    for mess in (*early, *launchers[:1], *late):
         if sample(name).form in BY_NAME[mess].forms:
             text, loses = BY_NAME[mess].change(text, rng), loses or BY_NAME[mess].loses
     try:
