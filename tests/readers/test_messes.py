@@ -215,8 +215,9 @@ def combined(name: str, chosen: list[str], packing: str, seed: int, folder: Path
     rng = random.Random(seed)
     launchers = [mess for mess in chosen if mess in ORDER]
     others = [mess for mess in chosen if mess not in ORDER and mess != "crlf"]
-    if "torn" in others:  # a line that is torn is known by its likes; there are none behind each bar
+    if "torn" in others:  # a line that is torn is known by its likes; there are none behind each bar or address
         others = [mess for mess in others if mess != "bars_before"]
+        launchers = [mess for mess in launchers if mess != "ray"]
     text, loses = sample(name).text, False
     early = [mess for mess in others if BY_NAME[mess].loses or mess == "bars_before"]  # befalls what the trainer writes
     late = [mess for mess in others if mess not in early] + (["crlf"] if "crlf" in chosen else [])
