@@ -214,7 +214,8 @@ def combined(name: str, chosen: list[str], packing: str, seed: int, folder: Path
     expected, _ = clean(name)
     rng = random.Random(seed)
     launchers = [mess for mess in chosen if mess in ORDER]
-    others = [mess for mess in chosen if mess not in ORDER and mess != "crlf"]
+    losers = [mess for mess in chosen if BY_NAME[mess].loses]
+    others = [mess for mess in chosen if mess not in (*ORDER, "crlf", *losers[1:])]
     if "torn" in others:  # a line that is torn is known by its likes; there are none behind each bar or address
         others = [mess for mess in others if mess != "bars_before"]
         launchers = [mess for mess in launchers if mess != "ray"]
