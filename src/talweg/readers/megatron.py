@@ -37,6 +37,7 @@ EVALUATION = re.compile(
     r"\s*(?P<tag>\[[^\]|]*\])?\s*(?P<rest>\|.*)$"
 )
 FIELD = re.compile(rf"\|\s*(?P<key>[A-Za-z][^:|]*?)\s*:\s*(?P<value>{NUMBER})\s*(?P<unit>[KMGTPEZ]?FLOPS)?\s*(?=\||$)")
+ANOTHER = re.compile(r"\biteration\s+[0-9]+\s*/")
 OURS = ("elapsed time per iteration", "consumed samples", "learning rate", "number of skipped iterations")
 LONGEST_FIELDS = 3_000  # characters of a line that are searched for fields
 FLOPS = {f"{prefix}FLOPS": 10.0 ** (3 * power) for power, prefix in enumerate(("", "K", "M", "G", "T", "P", "E", "Z"))}
@@ -139,7 +140,9 @@ def parse(line: str) -> Fields | None:
     else:
         return None
     start = match.start("rest")
-    for found in FIELD.finditer(line, start, min(match.end("rest"), start + LONGEST_FIELDS)):
+    another = ANOTHER.search(line, start)  # of a process that wrote behind it, the line end being lost
+    end = match.end("rest") if another is None else another.start()
+    for found in FIELD.finditer(line, start, min(end, start + LONGEST_FIELDS)):
         key = " ".join(found["key"].split())
         fields.setdefault(before + key, Span(*found.span("value"), FLOPS.get(found["unit"] or "", 1.0)))
     known = any(key.startswith(OURS) for key in fields) if ITERATIONS in fields else any(map(LOSS_VALUE.search, fields))
