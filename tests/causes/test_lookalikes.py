@@ -485,3 +485,17 @@ def test_a_part_of_a_validation_file_that_is_too_small_has_the_rest_to_read() ->
     whole = examine("evaluation_set_too_small", stated(run, eval_windows=437))
     assert whole.verdict == "present"
     assert whole.because.startswith("the validation file holds 0.112 M tokens")
+
+
+def test_a_loss_that_ends_in_nan_is_not_called_free_of_divergence() -> None:
+    """Its best level is its last finite one: what it rose to was not logged."""
+    run = healthy(rng(), stop_at=6000)
+    value = run.train_loss.value.copy()
+    value[-20:] = np.nan
+    broken = replace(run, train_loss=replace(run.train_loss, value=value))
+    found = examine("diverged", broken)
+    assert found.verdict == "unknown"
+    assert "not finite" in found.because
+    value = run.train_loss.value.copy()
+    value[-1] = np.nan
+    assert examine("diverged", replace(run, train_loss=replace(run.train_loss, value=value))).verdict == "absent"

@@ -27,6 +27,7 @@ NEEDS = ("val_loss",)
 MIN_POINTS = 10  # our choice: fewer cannot show a fall, a rise and a tail
 RISE = 0.5  # nats above the best level. Our choice: above every spike that healthy public runs kept for three points
 WAY_BACK = 0.35  # of r. Our choice; public divergences end between 0.5 and 1.1
+FOR_GOOD = 3  # values at the end: fewer may be one bad batch. Our choice
 TAIL_SHARE = 0.2  # of the points: the tail that must be quiet. Our choice
 
 
@@ -44,6 +45,9 @@ def examine(run: Run) -> Finding:
     best = f"the best level is {found.value:.3f} at step {found.step:,.0f}"
     if rise < RISE and not unseen.known:
         return missing("grad_norm", because=f"{best}; {unseen.because}, so nothing shows that it is finite by now")
+    if rise < RISE and (broke := _not_finite_from(run)) is not None:
+        told = f"{best}; from step {broke:,.0f} on the loss is not finite, so what it rose to was not logged"
+        return missing("val_loss", because=told)
     if rise < RISE:
         return Finding("absent", f"{best}; the last, {now.value:.3f}, is {'at' if rise < 0.05 else 'near'} it")
     way = (now.value - found.value) / max(_unigram(run) - found.value, 1e-9)
@@ -58,6 +62,16 @@ def examine(run: Run) -> Finding:
     cost = Estimate(rise, max(rise - 0.1, 0.0), 1.3 * rise)
     remedies = _remedies(run, found.step, cost)
     return Finding("present", because, nats=cost, remedies=remedies, steps=(found.step, float(loss.step[-1])))
+
+
+def _not_finite_from(run: Run) -> float | None:
+    """The step from which on a loss is NaN or infinite to the end, in at least FOR_GOOD values; None where none is."""
+    for series in (run.train_loss, run.val_loss, run.train_eval_loss):
+        good = np.flatnonzero(np.isfinite(series.value))
+        num = int(good[-1]) + 1 if good.size else 0
+        if len(series) - num >= FOR_GOOD:
+            return float(series.step[num])
+    return None
 
 
 def _unigram(run: Run) -> float:
