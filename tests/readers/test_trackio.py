@@ -1,8 +1,10 @@
 """Trackio's database: the sample against its own SQL and json, and what its texts, ids and alerts need."""
 
+import base64
 import json
 import shutil
 import sqlite3
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +157,22 @@ def test_what_trackio_itself_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert np.isnan(run.train_loss.value[1])
     assert points(run.val_loss) == {2: 4.5}
     assert run.facts.layers == 3
+
+
+# a small database in which one length was damaged, found by fuzzing: SQLite then asks for memory without end
+SIZES_THAT_CANNOT_BE = (
+    "c-rlh&u-H|5XNV1CxJudUQku_z{(ehWX#5H3-m-%S*Rj0CHO$aA=;)}WXX1-^-`#+9Ksv%27QaZ0&fB9KS`U$l@a2AAfI-"
+    "<vorF~pVp&&_qH1dhEGR4q5?ah07CE*V*t?PtiiR^A~zF)YH45%Q3g@6eGOLntF$I(9WbD8=oqcTC5!>ztb6qa=#GwJY7=|+32Dj"
+    "U6S9|%9bUUI1gAm#G#n*~v4?GI$HYd+Wk@VST5@wn!&%j_S`)8!H*cG3OT67Gp5`FEp+gzZ;p!6aSq1M<&HeEbp3Rjd-gAkF?%)|"
+    "7^^8eR$%yyM9Jcrp@I{5e9?Ed{%5da1&ap@ZF8%)qU4a}c{X2Su>Y(eL2UK=MJP7GIOMAdxXogAJKx@}`^Gg5e{jb74pa{Op<##k"
+    "S)W*i<Ci?nN(BqKNka3aZPi?>NwtW}-?M~Olc@94gPVj-"
+    "}yRY0nKI|X#+WjN^+C4Hc{}c~o&3E7XCKf@&5<#PJu}_OJjo7>_!g<WTh$0Nx84HUz5o|pBP;;s%jg74>H2sj79FF4C;A2uO>VnN"
+    "8`HMbp`O06$o$i~CiGP%9$Qc#vWI%J*&FMPIy?xHSMNIHum=ue$;H^mhnKQh3K;|5sT5tXYK`AYu"
+)
+
+
+def test_a_database_whose_damage_asks_for_memory_without_end_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.db"
+    path.write_bytes(zlib.decompress(base64.b85decode(SIZES_THAT_CANNOT_BE)))
+    with pytest.raises(InputError, match="damaged SQLite database"):
+        read(path, format="trackio")

@@ -34,8 +34,8 @@ def opened(log: Log) -> Iterator[sqlite3.Connection]:
                     "the copy"
                 ) from None
             raise InputError(f"{log.source} cannot be read as an SQLite database: {_in_short(error)}") from None
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # what is damaged stands in its own message, too
-            told = "its schema is no text" if isinstance(error, UnicodeDecodeError) else _in_short(error)
+        except (sqlite3.DatabaseError, UnicodeDecodeError, MemoryError) as error:
+            told = _damage(error)  # a length that is damaged asks for more memory than there is
             raise InputError(
                 f"{log.source} is a damaged SQLite database ({told}); copy it again, or try: sqlite3 FILE .recover"
             ) from None
@@ -85,6 +85,12 @@ def _is_filled(path: Path) -> bool:
         return path.stat().st_size > 0
     except OSError:
         return False
+
+
+def _damage(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "its schema is no text"
+    return _in_short(error) if isinstance(error, sqlite3.Error) else "it states sizes that cannot be"
 
 
 def _in_short(error: sqlite3.Error) -> str:
