@@ -126,3 +126,16 @@ def test_the_second_half_of_public_runs_is_forecast_from_the_first() -> None:
     assert np.mean(errors) < 0.0060
     assert np.mean(ends) < 0.0085
     assert np.mean(inside) >= 0.7
+
+
+def test_a_wide_prior_does_not_make_a_sharp_posterior_one_cell() -> None:
+    """The same curve under priors of 0.2 and 0.9 of the logarithm: where the curve tells, both say the same."""
+    curve, path = planted(np.random.default_rng(5), 10_000, eval_sd=0.0005, iterate_sd=0.0)
+    narrow, wide = (
+        forecast.fit(curve.eval_step, curve.val, path, noise_sd=0.001, gain_prior=(0.18, sd)) for sd in (0.2, 0.9)
+    )
+    assert narrow is not None
+    assert wide is not None
+    assert wide.gain_moments[0] == pytest.approx(narrow.gain_moments[0], rel=0.05)
+    assert wide.gain_moments[1] == pytest.approx(narrow.gain_moments[1], rel=0.4)
+    assert (wide.weight > 0.001).sum() > 20

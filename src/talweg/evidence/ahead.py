@@ -100,13 +100,16 @@ def _forecast(run: Run, found: RunFit, path: annealing.Path, ahead: Array, plan:
         mean, spread = found.law.difference(path, float(ahead[-1]), found.path, found.end)
         again, again_sd = repetition_ahead(run, np.array([found.end, ahead[-1]]))
         more, more_sd = float(again[1] - again[0]), abs(float(again_sd[1] - again_sd[0]))  # one unknown share of both
-        change = Estimate.normal(mean + shift.value + more, float(np.hypot(np.hypot(spread, _sd(shift)), more_sd)))
+        change = Estimate.normal(
+            mean + shift.value + more, float(np.sqrt(spread**2 + law.LAW_SD**2 + _sd(shift) ** 2 + more_sd**2))
+        )
     if float(found.path.at(found.law.last_step)[1]) == 0.0 and float(path.decayed[-1]) > 0:
         gain, gain_sd = found.law.gain_moments
         notes.append(
             f"no decay of the rate has been seen yet: what one gives, {gain:.3f} +-{1.2816 * gain_sd:.3f}, comes from "
             "other runs, by size, rate and batch"
         )
+    sd = np.hypot(sd, law.LAW_SD)
     judged = Ahead(level + repeated, np.sqrt(sd**2 + found.law.noise_sd**2 + repeated_sd**2))
     low, high = judged.interval()
     val, train = (judged, _train(run, level, sd)) if found.judged.name == "val" else (None, judged)

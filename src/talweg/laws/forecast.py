@@ -20,6 +20,10 @@ GAIN_PRIOR = UNSTATED
 FIRST_SHARE = 0.08  # of the steps that learn: what lies before is not of this form. Chosen by error on held-out halves
 LEARNT = 0.98  # share of the whole area S1 at which a run has learnt nearly all it will
 NUM_BINS = 48  # the curve enters as this many means, so that density of logging does not pass for evidence
+LAW_SD = (
+    0.002  # nats. How far a level ahead is off beside what the fit knows; chosen with MODEL_SD, by the same intervals
+)
+REFINED = 4  # times that the grid is laid anew, at most
 MODEL_SD = 0.004  # nats. How far the law itself is off in one bin: the value at which 80 % intervals hold about 80 %
 
 
@@ -98,10 +102,15 @@ def fit(
     area, decayed = path.at(s)
     variance = noise_sd**2 / count + MODEL_SD**2
     alpha, gain = _log_grid(alpha_prior, 61), _log_grid(gain_prior, 41)
-    misfit, asymptote, amplitude = _solve(y, area / area[-1], decayed, 1 / variance, alpha, gain)
-    log_weight = -0.5 * misfit + _log_prior(alpha, alpha_prior)[:, None] + _log_prior(gain, gain_prior)[None, :]
-    weight = np.exp(log_weight - log_weight.max())
-    weight /= weight.sum()
+    for laid in range(REFINED):  # a wide prior has a coarse grid, on which a sharp posterior would be one cell
+        misfit, asymptote, amplitude = _solve(y, area / area[-1], decayed, 1 / variance, alpha, gain)
+        log_weight = -0.5 * misfit + _log_prior(alpha, alpha_prior)[:, None] + _log_prior(gain, gain_prior)[None, :]
+        weight = np.exp(log_weight - log_weight.max())
+        weight /= weight.sum()
+        finer = _finer(alpha, weight.sum(axis=1)), _finer(gain, weight.sum(axis=0))
+        if (finer[0] is alpha and finer[1] is gain) or laid == REFINED - 1:
+            break
+        alpha, gain = finer
     return Fit(path, alpha, gain, weight, asymptote, amplitude, float(area[-1]), noise_sd, last_step=float(step[-1]))
 
 
@@ -141,6 +150,18 @@ def _log_grid(prior: tuple[float, float], num: int) -> Array:
     """From 3.5 sd below the median to 3.5 sd above, evenly spaced in the logarithm."""
     median, sd = prior
     return np.asarray(median * np.exp(sd * np.linspace(-3.5, 3.5, num)))
+
+
+def _finer(grid: Array, weight: Array) -> Array:
+    """The grid itself where the weight spreads over it; else as many values about where the weight is."""
+    logs = np.log(grid)
+    spacing = float(logs[1] - logs[0])
+    mean = float((weight * logs).sum())
+    sd = float(np.sqrt((weight * (logs - mean) ** 2).sum()))
+    if sd > 2 * spacing:
+        return grid
+    reach = 4 * max(sd, spacing)
+    return np.asarray(np.exp(np.linspace(mean - reach, mean + reach, grid.size)))
 
 
 def _log_prior(value: Array, prior: tuple[float, float]) -> Array:
