@@ -15,9 +15,11 @@ import numpy as np
 
 from talweg import causes, simulated
 from talweg.finding import Finding
+from talweg.laws import batch
 from talweg.run import Facts, Run, Series
 from talweg.schedule import Schedule
 
+MOST = 3.5  # times the best batch: of a sound run
 SHARED = Path(os.environ.get("TALWEG_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 
@@ -26,6 +28,9 @@ def simulated_runs(num: int) -> Iterator[tuple[str, Run]]:
     for seed in range(num):
         rng = np.random.default_rng(seed)
         steps = int(round(10 ** rng.uniform(3.3, 5.0), -2))
+        parameters, per_parameter = float(10 ** rng.uniform(7.5, 9.0)), float(rng.uniform(20, 95))
+        fewest = parameters * per_parameter / (MOST * batch.optimum(parameters * per_parameter).value)
+        steps = max(steps, int(round(fewest, -2)) + 100)  # of a sound batch
         peak, warmup = 6e-4 * float(rng.uniform(0.5, 1.5)), int(steps * rng.uniform(0.01, 0.05))
         kind = str(rng.choice(["cosine", "linear", "wsd"]))
         least = float(rng.choice([0.0, 0.01, 0.1])) * peak
@@ -39,8 +44,8 @@ def simulated_runs(num: int) -> Iterator[tuple[str, Run]]:
             rng,
             steps=steps,
             schedule=schedule,
-            parameters=float(10 ** rng.uniform(7.5, 9.0)),
-            tokens_per_parameter=float(rng.uniform(20, 95)),
+            parameters=parameters,
+            tokens_per_parameter=per_parameter,
             above=float(rng.uniform(-0.1, 0.08)),
             log_every=int(rng.choice([1, 10, 100])),
             eval_every=max(1, steps // int(rng.integers(12, 200))),
