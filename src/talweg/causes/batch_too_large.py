@@ -27,8 +27,8 @@ from talweg.run import Run
 
 GROUP = "optimization"
 NEEDS = ("tokens_per_step", "planned_steps", "val_loss")
-# Times the law's best batch. Up to law.FACTOR the laws do not tell a batch from the best. From there to TOO_LARGE, where
-# all of the grid lost .05 nats and more, it is left open. Our choice: two of 42 public sound runs stand at 4.5 and 5.2.
+# Times the law's best batch. Up to law.FACTOR the laws do not tell a batch from the best. From there to TOO_LARGE, at
+# which all of the grid lost .05 nats and more, it is left open. Our choice: two of 42 public runs stand at 4.5 and 5.2.
 TOO_LARGE = 8.0
 MATERIAL = 0.01  # nats, of the lower end of the cost. Our choice: five times a seed's effect
 # False alarms: see notes/causes_batch.md.

@@ -29,8 +29,8 @@ from talweg.run import Run
 
 GROUP = "optimization"
 NEEDS = ("tokens_per_step", "planned_steps", "val_loss")
-# Times the law's best batch. Down to 1 / law.FACTOR the laws do not tell a batch from the best. From there to TOO_SMALL,
-# where all of the grid lost .02 nats and more, it is left open. Our choice.
+# Times the law's best batch. Down to 1 / law.FACTOR the laws do not tell a batch from the best. From there to
+# TOO_SMALL, at which all of the grid lost .02 nats and more, it is left open. Our choice.
 TOO_SMALL = 1 / 8
 MATERIAL = 0.01  # nats, of the cost. Our choice: five times a seed's effect
 # Of the run, as a half-life that is long enough: 10 M of 600 M tokens was. That short runs want as much: our choice.

@@ -8,7 +8,7 @@ is alike in all cells of the StepLaw grid (arXiv 2503.04715; 17 cells of 215 M t
 tokens, each batch at its best learning rate, Adam's betas fixed), on both sides, where the cost in nats itself is five
 times as much at 19 tokens a parameter as at 100. It holds far below: for 30 M parameters and 0.6 B tokens it says .93,
 .63 and .24 at 2.2, 8.8 and 35 times the best batch; .95, .63 and .12 was measured (Marek et al. 2025, arXiv 2507.07101,
-the minima in its repository's adam_1d.ipynb). That was no part of the fit.
+the minima in its repository's adam_1d.ipynb). None of that is in the fit.
 
 Below the best batch the cost is one of Adam's memory: where the half-life of beta2 was held at 10 M tokens, and beta1
 tuned too, 1/117 of the best batch cost nothing (the same runs).
@@ -29,7 +29,7 @@ FACTOR = 4.0
 # Tokens that are lost for each that counts, by octaves off the best: medians of both sides over the 17 cells. Beyond, a
 # factor 2.2 an octave is carried on. bench/batch.py counts them again.
 EXCESS = (0.0, 0.063, 0.23, 0.51, 1.13)
-BEYOND = 2.2
+BEYOND, BEYOND_SD = 2.2, 0.4  # the second: of ln e, for each octave beyond. Our choice: nothing was measured there
 # sd of ln e of one cell about the medians of the others at two octaves and more. It holds what the law misses of the
 # cell's own best batch, .29 octaves.
 EXCESS_SD = 0.3
@@ -61,7 +61,8 @@ def worth(ratio: float, d: float) -> Estimate:
     last = len(EXCESS) - 1
     excess = float(np.interp(octaves, range(len(EXCESS)), EXCESS)) * BEYOND ** max(octaves - last, 0.0)
     beyond = max(0.0, math.log2(FITTED_TOKENS[0] / d), math.log2(d / FITTED_TOKENS[1]))
-    factor = math.exp(SD_80 * math.hypot(EXCESS_SD, math.log(FLATTEST) * POWER_SD * beyond))
+    doubt = EXCESS_SD, math.log(FLATTEST) * POWER_SD * beyond, BEYOND_SD * max(octaves - last, 0.0)
+    factor = math.exp(SD_80 * math.hypot(*doubt))
     least = excess if ratio > 1 else min(excess, EXCESS[-1])  # a smaller batch than 1/16 of the best was not measured
     return Estimate(1 / (1 + excess), 1 / (1 + excess * factor), 1 / (1 + least / factor))
 
@@ -95,7 +96,7 @@ def _lost(
     share: float, n: float | None, d: float, loss: float | None, bytes_per_token: float | None
 ) -> Estimate | None:
     """What D tokens lose where they are worth this share of themselves."""
-    if n is not None and not size.in_range(n, d) and not size.in_range(n, share * d):
+    if n is not None and not size.in_range(n, d):
         return size.difference(n, share * d, n, d)
     if loss is None:
         return None
