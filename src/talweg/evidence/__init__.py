@@ -4,7 +4,7 @@ Every function takes a Run and answers None when the run does not offer enough. 
 """
 
 from talweg.evidence.ahead import Ahead, Forecast, forecast, why_no_forecast
-from talweg.evidence.batch import OffBatch, adam_like, batch_told, in_windows, off_batch
+from talweg.evidence.batch import OffBatch, adam_like, batch_told, in_windows, late_level, off_batch
 from talweg.evidence.fitted import RunFit, fit, scatter
 from talweg.evidence.levels import (
     FEW,
@@ -82,6 +82,7 @@ __all__ = [
     "in_nats",
     "in_windows",
     "judged",
+    "late_level",
     "length",
     "more_tokens",
     "off_batch",

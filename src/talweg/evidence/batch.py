@@ -30,14 +30,13 @@ class OffBatch:
 @lru_cache(maxsize=32)
 def off_batch(run: Run) -> OffBatch | None:
     """None without the tokens per step or the length of the run."""
-    f, end, loss = run.facts, horizon(run) or run.last_step, judged(run)
+    f, end = run.facts, horizon(run) or run.last_step
     if not f.tokens_per_step or not end or f.step_unit is not None:
         return None
     tokens = f.tokens_per_step * end
     best = law.optimum(tokens)
     ratio = f.tokens_per_step / best.value
-    level = None if loss is None else float(np.median(loss.loss.value[-LATE:]))
-    cost = law.cost(ratio, f.parameters, tokens, loss=level, bytes_per_token=f.bytes_per_token)
+    cost = law.cost(ratio, f.parameters, tokens, loss=late_level(run), bytes_per_token=f.bytes_per_token)
     return OffBatch(ratio, best, tokens, cost, cost is not None and _too_low(run, cost))
 
 
@@ -66,3 +65,9 @@ def in_windows(run: Run, tokens: float) -> int:
     """So many tokens in whole windows of the context, one at least."""
     context = run.facts.context or 1
     return max(round(tokens / context), 1) * context
+
+
+def late_level(run: Run) -> float | None:
+    """The median of the last judged losses; None without a curve."""
+    loss = judged(run)
+    return None if loss is None else float(np.median(loss.loss.value[-LATE:]))

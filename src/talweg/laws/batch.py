@@ -74,7 +74,13 @@ def cost(
 
     n: parameters. loss: the level reached, for where the size laws do not reach. None where neither is known.
     """
-    share = worth(ratio, d)
+    return cost_of_share(worth(ratio, d), n, d, loss=loss, bytes_per_token=bytes_per_token)
+
+
+def cost_of_share(
+    share: Estimate, n: float | None, d: float, *, loss: float | None = None, bytes_per_token: float | None = None
+) -> Estimate | None:
+    """Nats lost by a run over D tokens that are worth this share of themselves."""
     found = [_lost(w, n, d, loss, bytes_per_token) for w in (share.high, share.value, share.low)]
     low, value, high = found
     if low is None or value is None or high is None:
