@@ -12,7 +12,7 @@ the decay is not in force as stated.
 
 Refuted by: a branch with a quarter of the decay, annealed alike, ends no lower; the norms of the weights do not shrink.
 Known problems: that the best share follows TPP was measured from 111 M parameters on; what a short memory costs, on one
-small model in a short run, and the interval is three times wider for it. In runs over the same text again and again
+small model in a short run, and the interval is four times wider for it. In runs over the same text again and again
 strong decay cuts the overfitting (Lovelace et al. 2026): there it is not called. It is taken to be decoupled, as in
 AdamW.
 References: Wang and Aitchison 2024, arXiv 2405.13698; Bergsma et al. 2025, arXiv 2505.13738; Kosson et al. 2023, arXiv
@@ -35,9 +35,8 @@ NEEDS = ("weight_decay", "peak_learning_rate", "planned_steps", "val_loss")
 NEAR = 1 / 4  # of the best memory: down to here the law does not tell a decay from the best. Our choice
 SHORT = 1 / 8  # of the best memory: from here on .13 nats and more were measured (notes/causes_batch.md)
 MATERIAL = 0.01  # nats, of the lower end of the cost. Our choice: five times a seed's effect
-REPEATED = (
-    4.0  # epochs from which on decay may protect: as far as repetition costs next to nothing (laws/repetition.py)
-)
+# Epochs from which on decay may protect: as far as repetition costs next to nothing (laws/repetition.py).
+REPEATED = 4.0
 IN_FORCE = 1 / 4  # of sqrt(2 eta lambda): an update ratio below it cannot be that of this decay. Our choice
 COUPLED = ("adam", "sgd")  # optimizers, named just so, whose decay is added to the gradient
 # False alarms: see notes/causes_batch.md.

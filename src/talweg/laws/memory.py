@@ -25,10 +25,10 @@ from talweg.laws import batch
 
 BEST, BEST_POWER, FITTED_TPP = 1.084, -0.527, 20.0
 # Tokens lost for each that counts, by octaves of the decay's memory below the best.
-DECAY_OCTAVES, DECAY_EXCESS = (0.0, 1.7, 3.3, 5.0), (0.0, 0.3, 0.9, 2.0)
+DECAY_OCTAVES, DECAY_EXCESS = (0.0, 1.7, 3.3), (0.0, 0.3, 3.4)
 # The same by octaves of 1 / (1 - beta2) over the steps of the run: nothing at .39 of them, seen at 3.9.
 LONG_OCTAVES, LONG_EXCESS = (-1.36, 1.96), (0.0, 1.3)
-WIDER = 3.0  # times more, or less, excess at the ends of the intervals: one size, and that a small one. Our choice
+WIDER = 4.0  # times more, or less, excess at the ends of the intervals: one size, and that a small one. Our choice
 
 
 def decay_memory(rate: float, decay: float) -> float:

@@ -47,7 +47,7 @@ def aspect_cost(layers: int, width: int) -> Estimate:
 def best_vocabulary(layers: int, width: int) -> float:
     """Tokens of the best vocabulary at equal compute."""
     n = blocks(layers, width)
-    return FITTED_EMBEDDING * (n / FITTED_BLOCKS) ** VOCABULARY_POWER / width
+    return float(FITTED_EMBEDDING * (n / FITTED_BLOCKS) ** VOCABULARY_POWER / width)
 
 
 def token_length(vocabulary: float) -> float:
