@@ -1,12 +1,13 @@
-"""The causes of the batch on runs that only look like them: within the law, beyond it on the other side, sound."""
+"""Batch, memories and shape on runs that only look wrong: within what is known, beyond on the other side, sound."""
 
 from dataclasses import replace
 
 import pytest
 
-from talweg.laws import batch
+from talweg.laws import batch, memory, shape
 from talweg.run import Run, Series
-from talweg.simulated import healthy
+from talweg.schedule import Schedule
+from talweg.simulated import Array, healthy, with_losses
 
 from .asking import examine, example, rng, stated
 
@@ -121,3 +122,144 @@ def test_a_small_model_with_few_tokens_is_judged_by_its_level() -> None:
     assert found.verdict == "present"
     assert found.nats is not None
     assert 0.02 < found.nats.low < found.nats.value < found.nats.high
+
+
+# weight_decay_too_strong
+
+
+def decayed(decay: float, **facts: object) -> Run:
+    """The cause's example at another decay, with the updates that such a decay makes."""
+    run = example("weight_decay_too_strong")
+    return stated(run, weight_decay=decay, **facts)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.01, 0.1, 1.0])
+def test_a_decay_that_remembers_a_good_part_of_the_run_is_none_too_strong(decay: float) -> None:
+    assert examine("weight_decay_too_strong", decayed(decay)).verdict == "absent"
+
+
+def test_the_memory_of_the_decay_by_hand() -> None:
+    """1 / (6e-4 x 10) = 167 steps of 10,000; best 1.084 x 40^-.527 = .155; from 1/4 to 1/8 of it a trial must tell."""
+    assert memory.decay_memory(6e-4, 10.0) == pytest.approx(166.7, rel=1e-3)
+    assert memory.best_share(40.0) == pytest.approx(0.1552, rel=1e-3)
+    # 1 / (6e-4 x lambda x 1e4) = .155 / 8 at lambda = 8.6
+    assert examine("weight_decay_too_strong", decayed(7.0)).verdict == "unknown"
+    assert examine("weight_decay_too_strong", decayed(8.7)).verdict == "present"
+
+
+def test_the_same_decay_in_a_shorter_run_or_at_a_lower_rate_is_right() -> None:
+    assert examine("weight_decay_too_strong", healthy(rng(), steps=1000, weight_decay=10.0)).verdict == "absent"
+    low = Schedule("cosine", 6e-5, 6e-7, 250, 10_000)
+    assert examine("weight_decay_too_strong", healthy(rng(), weight_decay=10.0, schedule=low)).verdict == "absent"
+
+
+def test_strong_decay_over_the_same_text_again_and_again_may_protect() -> None:
+    found = examine("weight_decay_too_strong", decayed(30.0, unique_tokens=4.96e9 / 10))
+    assert found.verdict == "unknown"
+    assert "protect" in found.because
+
+
+def test_updates_too_small_for_the_decay_show_that_it_is_not_in_force() -> None:
+    run = healthy(rng(), weight_decay=10.0, optimizer="adamw", above=0.06)  # .002 of the weights a step, not .11
+    assert "in force" in examine("weight_decay_too_strong", run).because
+    assert examine("weight_decay_too_strong", replace(run, update_ratio=Series())).verdict == "present"
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "lion"])
+def test_coupled_decay_is_another_matter(optimizer: str) -> None:
+    assert examine("weight_decay_too_strong", decayed(10.0, optimizer=optimizer)).verdict == "unknown"
+
+
+# adam_moment_mismatch
+
+
+@pytest.mark.parametrize(
+    ("beta2", "verdict"), [(0.95, "absent"), (0.99, "absent"), (0.9985, "unknown"), (0.9998, "present")]
+)
+def test_the_memory_of_beta2_against_the_steps(beta2: float, verdict: str) -> None:
+    """Steps remembered: 20, 100, 667 and 5,000 of 1,000."""
+    assert examine("adam_moment_mismatch", stated(example("adam_moment_mismatch"), beta2=beta2)).verdict == verdict
+
+
+def test_the_same_beta2_in_a_long_run_is_right() -> None:
+    run = healthy(rng(), steps=20_000, beta2=0.9998)
+    assert examine("adam_moment_mismatch", run).verdict == "absent"
+
+
+def test_a_run_cut_off_is_judged_by_its_plan() -> None:
+    run = healthy(rng(), steps=20_000, stop_at=1000, beta2=0.9998, eval_every=50)
+    assert examine("adam_moment_mismatch", run).verdict == "absent"
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "lion"])
+def test_no_adam_has_no_second_moment(optimizer: str) -> None:
+    run = stated(example("adam_moment_mismatch"), optimizer=optimizer)
+    assert examine("adam_moment_mismatch", run).verdict == "absent"
+
+
+def test_beta1_above_the_root_of_beta2_is_left_open() -> None:
+    assert examine("adam_moment_mismatch", healthy(rng(), beta1=0.98, beta2=0.95)).verdict == "unknown"
+    assert examine("adam_moment_mismatch", healthy(rng(), beta1=0.97, beta2=0.95)).verdict == "absent"
+
+
+# unbalanced_shape
+
+
+def shaped(layers: int, width: int, heads: int = 4, **facts: object) -> Run:
+    return stated(example("unbalanced_shape"), layers=layers, width=width, heads=heads, **facts)
+
+
+@pytest.mark.parametrize(("layers", "width"), [(12, 768), (12, 384), (4, 128), (1, 256), (48, 1600), (24, 240)])
+def test_shapes_within_the_level_band(layers: int, width: int) -> None:
+    assert examine("unbalanced_shape", shaped(layers, width, vocabulary_size=4096)).verdict == "absent"
+
+
+@pytest.mark.parametrize(
+    ("layers", "width", "sign"), [(48, 64, "too deep"), (96, 192, "too deep"), (2, 2048, "too wide")]
+)
+def test_shapes_beyond_it_on_either_side(layers: int, width: int, sign: str) -> None:
+    found = examine("unbalanced_shape", shaped(layers, width, vocabulary_size=4096))
+    assert found.verdict == "present"
+    assert sign in found.because
+    config = found.remedies[0].config
+    depth, wide, heads = (config[f"model.{name}"] for name in ("layers", "width", "heads"))
+    assert isinstance(depth, int)
+    assert isinstance(wide, int)
+    assert isinstance(heads, int)
+    assert shape.ASPECT[0] <= wide / depth <= shape.ASPECT[1]
+    assert wide % heads == 0
+    assert shape.blocks(depth, wide) == pytest.approx(shape.blocks(layers, width), rel=0.5)
+
+
+def test_a_shape_a_little_outside_is_left_alone() -> None:
+    """8 units a layer: a third of an octave, .01 nats."""
+    assert examine("unbalanced_shape", shaped(24, 192, vocabulary_size=4096)).verdict == "absent"
+
+
+def test_a_table_that_outweighs_the_model() -> None:
+    """50,257 tokens at width 64: 97 % of 3.3 M parameters; in a vocabulary of characters next to nothing."""
+    run = healthy(rng(), steps=2000, parameters=3.3e6, tokens_per_parameter=30, layers=2, heads=2, width=64)
+    found = examine("unbalanced_shape", run)
+    assert found.verdict == "present"
+    assert found.nats is not None
+    assert found.nats.low == 0.0 < found.nats.value < found.nats.high
+    assert found.remedies[0].name == "smaller_vocabulary"
+    assert examine("unbalanced_shape", stated(run, vocabulary_size=256)).verdict == "absent"
+    assert examine("unbalanced_shape", stated(run, vocabulary_size=None)).verdict == "absent"
+
+
+# dropout_too_strong
+
+
+def test_a_growing_gap_to_the_evaluated_training_text_may_be_what_dropout_holds_down() -> None:
+    run = stated(example("dropout_too_strong"), unique_tokens=None)
+    assert examine("dropout_too_strong", run).verdict == "present"
+
+    def memorised(step: Array, value: Array, name: str) -> Array:
+        return value - 0.3 * step / 10_000 if name != "val_loss" else value
+
+    found = examine("dropout_too_strong", with_losses(run, memorised))
+    assert found.verdict == "unknown"
+    assert found.needs == ("data",)
+    apart = with_losses(run, lambda step, value, name: value + 0.1 if name == "val_loss" else value)
+    assert examine("dropout_too_strong", apart).verdict == "present"
