@@ -14,17 +14,17 @@ from .asking import examine, example, rng, stated
 BOTH = ("batch_too_large", "batch_too_small")
 
 
-def of_batch(ratio: float, **facts: object) -> Run:
-    """A healthy run of 2.48 B tokens at so many times the best batch; its level is that of the laws."""
+def of_batch(ratio: float, above: float = 0.3, **facts: object) -> Run:
+    """A healthy run of 2.48 B tokens at so many times the best batch, `above` the level of the laws."""
     steps = round(2.48e9 / (batch.optimum(2.48e9).value * ratio))
-    above = facts.pop("above", 0.3)
+    log, evaluate = max(1, steps // 300), max(1, steps // 40)
     return healthy(
         rng(),
         steps=steps,
         tokens_per_parameter=20,
         above=above,
-        log_every=max(1, steps // 300),
-        eval_every=max(1, steps // 40),
+        log_every=log,
+        eval_every=evaluate,
         **facts,  # type: ignore[arg-type]
     )
 
@@ -174,21 +174,39 @@ def test_coupled_decay_is_another_matter(optimizer: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("beta2", "verdict"), [(0.95, "absent"), (0.99, "absent"), (0.9985, "unknown"), (0.9998, "present")]
+    ("beta1", "beta2", "verdict"),
+    [
+        (0.9, 0.95, "absent"),
+        (0.9, 0.999, "absent"),
+        (0.95, 0.95, "absent"),  # .975 is the root
+        (0.97, 0.95, "absent"),
+        (0.98, 0.95, "unknown"),  # 2.5 times
+        (0.986, 0.95, "unknown"),  # 3.6 times
+        (0.99, 0.95, "present"),  # 5 times
+        (0.98, 0.8, "present"),  # 10 times
+        (0.0, 0.95, "absent"),
+        (0.0, 0.0, "absent"),
+    ],
 )
-def test_the_memory_of_beta2_against_the_steps(beta2: float, verdict: str) -> None:
-    """Steps remembered: 20, 100, 667 and 5,000 of 1,000."""
-    assert examine("adam_moment_mismatch", stated(example("adam_moment_mismatch"), beta2=beta2)).verdict == verdict
+def test_the_mean_of_the_gradients_against_that_of_their_squares(beta1: float, beta2: float, verdict: str) -> None:
+    found = examine("adam_moment_mismatch", stated(example("adam_moment_mismatch"), beta1=beta1, beta2=beta2))
+    assert found.verdict == verdict
 
 
-def test_the_same_beta2_in_a_long_run_is_right() -> None:
-    run = healthy(rng(), steps=20_000, beta2=0.9998)
-    assert examine("adam_moment_mismatch", run).verdict == "absent"
+def test_the_remedies_are_sound_themselves() -> None:
+    run = example("adam_moment_mismatch")
+    for remedy in examine("adam_moment_mismatch", run).remedies:
+        facts = {key.removeprefix("optimizer."): value for key, value in remedy.config.items()}
+        assert examine("adam_moment_mismatch", stated(run, **facts)).verdict == "absent"
 
 
-def test_a_run_cut_off_is_judged_by_its_plan() -> None:
-    run = healthy(rng(), steps=20_000, stop_at=1000, beta2=0.9998, eval_every=50)
-    assert examine("adam_moment_mismatch", run).verdict == "absent"
+def test_a_beta2_that_outlives_the_run_is_left_open() -> None:
+    """.9998 remembers 5,000 steps."""
+    short, long = healthy(rng(), steps=1000, beta2=0.9998), healthy(rng(), steps=20_000, beta2=0.9998)
+    assert examine("adam_moment_mismatch", short).verdict == "unknown"
+    assert examine("adam_moment_mismatch", long).verdict == "absent"
+    cut = healthy(rng(), steps=20_000, stop_at=1000, beta2=0.9998, eval_every=50)
+    assert examine("adam_moment_mismatch", cut).verdict == "absent"
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "lion"])
@@ -197,9 +215,10 @@ def test_no_adam_has_no_second_moment(optimizer: str) -> None:
     assert examine("adam_moment_mismatch", run).verdict == "absent"
 
 
-def test_beta1_above_the_root_of_beta2_is_left_open() -> None:
-    assert examine("adam_moment_mismatch", healthy(rng(), beta1=0.98, beta2=0.95)).verdict == "unknown"
-    assert examine("adam_moment_mismatch", healthy(rng(), beta1=0.97, beta2=0.95)).verdict == "absent"
+@pytest.mark.parametrize("beta", ["beta1", "beta2"])
+def test_one_beta_alone_says_nothing(beta: str) -> None:
+    found = examine("adam_moment_mismatch", stated(example("adam_moment_mismatch"), **{beta: None}))
+    assert (found.verdict, found.needs) == ("unknown", (beta,))
 
 
 # unbalanced_shape

@@ -1,4 +1,4 @@
-"""The two memories of AdamW against the length of the run: that of weight decay, and that of beta2.
+"""The memories of AdamW: that of weight decay against the run, and those of its two means against each other.
 
 Weight decay makes the weights a mean of their last updates, 1 / (eta lambda) steps of them (Wang and Aitchison 2024,
 arXiv 2405.13698). The best memory, as a share of the steps of the run, is
@@ -10,10 +10,10 @@ best between .16 and .49, where the law says 1.2. A memory that is too short is 
 
     w = 1 / (1 + e)                 share of the tokens that counts; e by octaves below tau
 
-beta2 is a mean of squared gradients over 1 / (1 - beta2) steps. Where that is longer than the run, the large gradients
-of its start hold the steps small to its end.
+Adam's two means reach back m1 = 1 / (1 - beta1) and m2 = 1 / (1 - beta2) steps. Where the first outlives the second by
+far, a step is large for no reason; e by octaves of m1 / m2 above 2.
 
-Both tables come from one size of ours, 0.33 M parameters in 256 steps (notes/causes_batch.md), and are widened for it.
+Both tables come from one size of ours, 0.33 M parameters in 256 and 512 steps (notes/causes_batch.md), and are widened.
 """
 
 import math
@@ -24,11 +24,15 @@ from talweg.estimate import Estimate
 from talweg.laws import batch
 
 BEST, BEST_POWER, FITTED_TPP = 1.084, -0.527, 20.0
-# Tokens lost for each that counts, by octaves of the decay's memory below the best.
-DECAY_OCTAVES, DECAY_EXCESS = (0.0, 1.7, 3.3), (0.0, 0.3, 3.4)
-# The same by octaves of 1 / (1 - beta2) over the steps of the run: nothing at .39 of them, seen at 3.9.
-LONG_OCTAVES, LONG_EXCESS = (-1.36, 1.96), (0.0, 1.3)
-WIDER = 4.0  # times more, or less, excess at the ends of the intervals: one size, and that a small one. Our choice
+# Tokens lost for each that counts, by octaves of the decay's memory below the best: the middle of two forms of model,
+# .3 and 3.4 at 2.2 and 3.8 octaves, 3.6 and 14 at 2.5 and 4.1.
+DECAY_OCTAVES, DECAY_EXCESS = (0.0, 1.0, 2.3, 3.9), (0.0, 0.2, 1.0, 6.9)
+# So many times less, or more, of it at the ends of the interval. The two forms differ by 4; less still where as short a
+# share of a longer run is more steps than the 4 to 20 of those runs. Our choice.
+DECAY_LESS, DECAY_MORE = 12.0, 4.0
+# The same by octaves of m1 / m2: nothing at 2; .3 to 1.2 at 5 with m2 = 20, and two runs of a shorter m2 diverged.
+OUTLIVED_OCTAVES, OUTLIVED_EXCESS = (1.0, 2.32), (0.0, 0.8)
+OUTLIVED_LESS, OUTLIVED_MORE = 4.0, 10.0  # our choice
 
 
 def decay_memory(rate: float, decay: float) -> float:
@@ -43,17 +47,17 @@ def best_share(tokens_per_parameter: float) -> float:
 
 def decay_worth(ratio: float) -> Estimate:
     """The share of its tokens that a run is worth whose decay remembers `ratio` times the best share of it."""
-    return _worth(float(np.interp(-math.log2(ratio), DECAY_OCTAVES, DECAY_EXCESS)))
+    return _worth(float(np.interp(-math.log2(ratio), DECAY_OCTAVES, DECAY_EXCESS)), DECAY_LESS, DECAY_MORE)
 
 
-def second_moment_steps(beta2: float) -> float:
-    """Steps that Adam's mean of squared gradients goes back."""
-    return 1 / (1 - beta2)
+def moment_steps(beta: float) -> float:
+    """Steps that one of Adam's means reaches back."""
+    return 1 / (1 - beta)
 
 
-def long_worth(share: float) -> Estimate:
-    """The share of its tokens that a run is worth whose beta2 remembers `share` times its steps."""
-    return _worth(float(np.interp(math.log2(share), LONG_OCTAVES, LONG_EXCESS)))
+def outlived_worth(ratio: float) -> Estimate:
+    """The share of its tokens that a run is worth whose beta1 remembers `ratio` times the steps of its beta2."""
+    return _worth(float(np.interp(math.log2(ratio), OUTLIVED_OCTAVES, OUTLIVED_EXCESS)), OUTLIVED_LESS, OUTLIVED_MORE)
 
 
 def cost(
@@ -63,5 +67,5 @@ def cost(
     return batch.cost_of_share(worth, n, d, loss=loss, bytes_per_token=bytes_per_token)
 
 
-def _worth(excess: float) -> Estimate:
-    return Estimate(1 / (1 + excess), 1 / (1 + excess * WIDER), 1 / (1 + excess / WIDER))
+def _worth(excess: float, less: float, more: float) -> Estimate:
+    return Estimate(1 / (1 + excess), 1 / (1 + excess * more), 1 / (1 + excess / less))
