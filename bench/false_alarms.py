@@ -19,6 +19,17 @@ from talweg.laws import batch
 from talweg.run import Facts, Run, Series
 from talweg.schedule import Schedule
 
+# Layers, width and heads of public models: nanoGPT's, GPT-2's, Pythia's, OLMo's, SmolLM's.
+SHAPES = (
+    (6, 384, 6),
+    (12, 384, 12),
+    (12, 768, 12),
+    (24, 1024, 16),
+    (48, 1600, 25),
+    (6, 512, 8),
+    (16, 2048, 16),
+    (30, 576, 9),
+)
 MOST = 3.5  # times the best batch: of a sound run
 SHARED = Path(os.environ.get("TALWEG_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
@@ -90,7 +101,11 @@ def _on_some_machine(rng: np.random.Generator, run: Run) -> Run:
         "accumulation": int(rng.integers(1, 41)) if rng.random() < 0.7 else None,
         "optimizer": rng.choice(["adamw", "muon"]) if rng.random() < 0.7 else None,
         "grad_clip": float(rng.choice([0.0, 0.1, 1.0])),
+        "beta2": float(rng.choice([0.95, 0.98, 0.99, 0.999])) if rng.random() < 0.8 else None,
+        "weight_decay": float(rng.choice([0.0, 0.01, 0.1])) if rng.random() < 0.8 else None,
     }
+    layers, width, heads = SHAPES[int(rng.integers(len(SHAPES)))]
+    facts |= {"layers": layers, "width": width, "heads": heads} if rng.random() < 0.8 else {"layers": None}
     return replace(run, facts=replace(run.facts, **facts), **columns)  # type: ignore[arg-type]
 
 

@@ -36,7 +36,7 @@ MATERIAL = 0.01  # nats, of the cost. Our choice: five times a seed's effect
 # Of the run, as a half-life that is long enough: 10 M of 600 M tokens was. That short runs want as much: our choice.
 ENOUGH_OF_RUN = 1 / 60
 CLOSE = 4.0  # times shorter than that is still close to it. Our choice: the minimum is flat by about so much
-# False alarms: see notes/causes_batch.md.
+# False alarms: 0 of 500 simulated sound runs, 0 of 93 public logs (notes/causes_batch.md).
 
 
 def examine(run: Run) -> Finding:

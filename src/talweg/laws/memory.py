@@ -26,11 +26,11 @@ from talweg.laws import batch
 BEST, BEST_POWER, FITTED_TPP = 1.084, -0.527, 20.0
 # Tokens lost for each that counts, by octaves of the decay's memory below the best: the middle of two forms of model,
 # .3 and 3.4 at 2.2 and 3.8 octaves, 3.6 and 14 at 2.5 and 4.1.
-DECAY_OCTAVES, DECAY_EXCESS = (0.0, 1.0, 2.3, 3.9), (0.0, 0.2, 1.0, 6.9)
+DECAY_OCTAVES, DECAY_EXCESS = (0.0, 1.0, 2.3, 3.9), (0.0, 0.3, 1.0, 6.9)
 # So many times less, or more, of it at the ends of the interval. The two forms differ by 4; less still where as short a
 # share of a longer run is more steps than the 4 to 20 of those runs. Our choice.
 DECAY_LESS, DECAY_MORE = 12.0, 4.0
-# The same by octaves of m1 / m2: nothing at 2; .3 to 1.2 at 5 with m2 = 20, and two runs of a shorter m2 diverged.
+# The same by octaves of m1 / m2: nothing at 2; .3 to 2 at 5 with m2 = 20, and two runs of a shorter m2 diverged.
 OUTLIVED_OCTAVES, OUTLIVED_EXCESS = (1.0, 2.32), (0.0, 0.8)
 OUTLIVED_LESS, OUTLIVED_MORE = 4.0, 10.0  # our choice
 

@@ -21,8 +21,8 @@ from talweg.estimate import Estimate
 
 ASPECT = (10.0, 300.0)  # width over layers between which nothing is lost
 # Nats for each octave outside of it. Kaplan: at most 3 % in the 1.3 octaves from 300 to 715. The upper end and SMALL:
-# 0.33 M parameters, 0.26 M tokens, 16 layers of 32 (2 a layer) .30 above 4 of 64 (16 a layer), of 1.25 times the
-# parameters, which lies .27 above 1 of 128 (notes/causes_batch.md); widened, since that is one size in a short run.
+# 0.33 M parameters, 0.26 M tokens, 16 layers of 32 (2 a layer) .26 to .31 above 4 of 64 (16 a layer), of 1.25 times the
+# parameters (notes/causes_batch.md); widened, since that is one size in a short run.
 ASPECT_COST = Estimate(0.03, 0.008, 0.08)
 SMALL_ASPECT_COST, SMALL = Estimate(0.08, 0.02, 0.15), 1e7
 FITTED_BLOCKS, FITTED_EMBEDDING, VOCABULARY_POWER = 2.87e9, 0.128e9, 0.83
