@@ -15,9 +15,22 @@ import numpy as np
 
 from talweg import causes, simulated
 from talweg.finding import Finding
+from talweg.laws import batch
 from talweg.run import Facts, Run, Series
 from talweg.schedule import Schedule
 
+# Layers, width and heads of public models: nanoGPT's, GPT-2's, Pythia's, OLMo's, SmolLM's.
+SHAPES = (
+    (6, 384, 6),
+    (12, 384, 12),
+    (12, 768, 12),
+    (24, 1024, 16),
+    (48, 1600, 25),
+    (6, 512, 8),
+    (16, 2048, 16),
+    (30, 576, 9),
+)
+MOST = 3.5  # times the best batch: of a sound run
 SHARED = Path(os.environ.get("TALWEG_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 
@@ -26,6 +39,9 @@ def simulated_runs(num: int) -> Iterator[tuple[str, Run]]:
     for seed in range(num):
         rng = np.random.default_rng(seed)
         steps = int(round(10 ** rng.uniform(3.3, 5.0), -2))
+        parameters, per_parameter = float(10 ** rng.uniform(7.5, 9.0)), float(rng.uniform(20, 95))
+        fewest = parameters * per_parameter / (MOST * batch.optimum(parameters * per_parameter).value)
+        steps = max(steps, int(round(fewest, -2)) + 100)  # of a sound batch
         peak, warmup = 6e-4 * float(rng.uniform(0.5, 1.5)), int(steps * rng.uniform(0.01, 0.05))
         kind = str(rng.choice(["cosine", "linear", "wsd"]))
         least = float(rng.choice([0.0, 0.01, 0.1])) * peak
@@ -39,8 +55,8 @@ def simulated_runs(num: int) -> Iterator[tuple[str, Run]]:
             rng,
             steps=steps,
             schedule=schedule,
-            parameters=float(10 ** rng.uniform(7.5, 9.0)),
-            tokens_per_parameter=float(rng.uniform(20, 95)),
+            parameters=parameters,
+            tokens_per_parameter=per_parameter,
             above=float(rng.uniform(-0.1, 0.08)),
             log_every=int(rng.choice([1, 10, 100])),
             eval_every=max(1, steps // int(rng.integers(12, 200))),
@@ -85,7 +101,11 @@ def _on_some_machine(rng: np.random.Generator, run: Run) -> Run:
         "accumulation": int(rng.integers(1, 41)) if rng.random() < 0.7 else None,
         "optimizer": rng.choice(["adamw", "muon"]) if rng.random() < 0.7 else None,
         "grad_clip": float(rng.choice([0.0, 0.1, 1.0])),
+        "beta2": float(rng.choice([0.95, 0.98, 0.99, 0.999])) if rng.random() < 0.8 else None,
+        "weight_decay": float(rng.choice([0.0, 0.01, 0.1])) if rng.random() < 0.8 else None,
     }
+    layers, width, heads = SHAPES[int(rng.integers(len(SHAPES)))]
+    facts |= {"layers": layers, "width": width, "heads": heads} if rng.random() < 0.8 else {"layers": None}
     return replace(run, facts=replace(run.facts, **facts), **columns)  # type: ignore[arg-type]
 
 

@@ -50,11 +50,24 @@ def examine(run: Run) -> Finding:
     if epochs is not None and epochs > EPOCHS:
         because = f"dropout is {p:g} at {epochs:.3g} epochs: it may protect; only a trial tells"
         return missing("checkpoint", because=because, would_narrow_nats=cost.value)
+    if epochs is None and (gap := _memorising(run)) is not None:
+        because = (
+            f"dropout is {p:g}, and val lies {gap:.3f} above the training text in evaluation mode, and more and more"
+        )
+        return missing("data", because=f"{because}: it may protect", would_narrow_nats=cost.value)
     passes = "an unknown number of epochs (give --data)" if epochs is None else f"{epochs:.2g} epochs"
     because = f"dropout is {p:g} in a run of {passes} that does not overfit"
     change = f"dropout {p:g} -> 0"
     remedy = Remedy("dropout_off", change, {"model.dropout": 0.0}, cost, 0.0)
     return Finding("present", because, nats=cost, remedies=(remedy,))
+
+
+def _memorising(run: Run) -> float | None:
+    """Val minus the training text evaluated alike, where that is a gap and grows: dropout may then hold it down."""
+    gap = evidence.gap(run)
+    if gap is None or not gap.like_for_like or gap.growth is None:
+        return None
+    return gap.value.value if gap.value.low > RISE and gap.growth.low > 0 else None
 
 
 def _epochs(run: Run) -> float | None:

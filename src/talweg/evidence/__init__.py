@@ -4,6 +4,7 @@ Every function takes a Run and answers None when the run does not offer enough. 
 """
 
 from talweg.evidence.ahead import Ahead, Forecast, forecast, why_no_forecast
+from talweg.evidence.batch import OffBatch, adam_like, batch_told, in_windows, late_level, off_batch
 from talweg.evidence.fitted import RunFit, fit, scatter
 from talweg.evidence.levels import (
     FEW,
@@ -51,6 +52,7 @@ __all__ = [
     "Forecast",
     "Gap",
     "Judged",
+    "OffBatch",
     "RateSeam",
     "Restart",
     "Resume",
@@ -58,9 +60,11 @@ __all__ = [
     "RunFit",
     "Unseen",
     "above_logged",
+    "adam_like",
     "artefact",
     "at_frequencies",
     "batch_noise",
+    "batch_told",
     "by_step",
     "cost_of_single_rank",
     "eval_noise",
@@ -76,9 +80,12 @@ __all__ = [
     "gap_as_logged",
     "horizon",
     "in_nats",
+    "in_windows",
     "judged",
+    "late_level",
     "length",
     "more_tokens",
+    "off_batch",
     "other_unit",
     "peak_rate",
     "rate_at",
