@@ -23,7 +23,7 @@ from talweg.evidence.levels import (
     val_level,
 )
 from talweg.evidence.logged import Artefact, artefact, gap_as_logged, in_nats
-from talweg.evidence.lost import more_tokens, rest_of_plan, risen_before, until
+from talweg.evidence.lost import more_tokens, never_trained, rest_of_plan, risen_before, until
 from talweg.evidence.norm import (
     Expected,
     at_frequencies,
@@ -38,7 +38,16 @@ from talweg.evidence.norm import (
 from talweg.evidence.plan import horizon, peak_rate, rate_at, rate_share, still_warming
 from talweg.evidence.restarts import Restart, restart
 from talweg.evidence.resumes import RateSeam, Resume, rate_seam, resumes
+from talweg.evidence.schedules import (
+    best_peak,
+    cost_of_schedule,
+    decay_is_over,
+    final_share,
+    lowest_best_peak,
+    rises_late,
+)
 from talweg.evidence.single_rank import cost_of_single_rank
+from talweg.evidence.stretch import Stretch, stretched
 from talweg.evidence.unseen import Unseen, unseen
 from talweg.evidence.updates import by_step, length
 
@@ -56,19 +65,24 @@ __all__ = [
     "Resume",
     "RunEvent",
     "RunFit",
+    "Stretch",
     "Unseen",
     "above_logged",
     "artefact",
     "at_frequencies",
     "batch_noise",
+    "best_peak",
     "by_step",
+    "cost_of_schedule",
     "cost_of_single_rank",
+    "decay_is_over",
     "eval_noise",
     "events",
     "expected",
     "expected_at_end",
     "far_above",
     "far_below",
+    "final_share",
     "first_loss",
     "fit",
     "forecast",
@@ -78,7 +92,9 @@ __all__ = [
     "in_nats",
     "judged",
     "length",
+    "lowest_best_peak",
     "more_tokens",
+    "never_trained",
     "other_unit",
     "peak_rate",
     "rate_at",
@@ -88,8 +104,10 @@ __all__ = [
     "restart",
     "resumes",
     "risen_before",
+    "rises_late",
     "scatter",
     "still_warming",
+    "stretched",
     "tail_trend",
     "train_level",
     "trend",
