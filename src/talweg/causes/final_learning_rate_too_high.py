@@ -1,7 +1,7 @@
 """Final learning rate too high: the schedule is over, and the rate that it ends at still holds the loss up.
 
-Physics: a decay that stops at a share of the peak leaves a part of its gain unused. Bringing the rate to 0 over the last
-fifth of the same steps would give
+Physics: a decay that stops at a share of the peak leaves a part of its gain unused. Bringing the rate to 0 over the
+last fifth of the same steps would give
 
     cost = g (D' - D) - (L - E) ((S1 / S1')^beta - 1)        nats per token
 
@@ -44,6 +44,8 @@ def examine(run: Run) -> Finding:
         return missing("val_loss", because="needs a loss curve: eight finite values")
     if run.facts.step_unit is not None or evidence.horizon(run) is None:
         return missing("planned_steps", because="where the plan ends is not known, so its final rate is not either")
+    if evidence.begins_late(run) and run.planned_schedule is None:
+        return missing("schedule", because="the log begins late, and how high the rate was before is not known")
     if (frequencies := evidence.at_frequencies(run)) is not None:
         return missing("val_loss", because=f"{frequencies}: something else comes first")
     stretch = evidence.stretched(run)

@@ -1,4 +1,4 @@
-"""Learning rate stuck at zero: the rate never leaves 0, or the first value of its warm-up, and the loss stays where it was.
+"""Learning rate stuck at zero: the rate stays at 0, or at the first value of its warm-up, and so does the loss.
 
 Physics: no rate, no step. Adam moves each weight by about the rate in an update, so that after the steps so far it has
 moved by up to
@@ -6,8 +6,8 @@ moved by up to
     S = sum of eta        nothing to be seen below about 0.005, where fresh weights have a spread of 0.02
 
 The scheduler is never stepped, or holds another optimizer than the one that runs, or a division of integers made its
-factor 0. A rate that is printed with few digits may stand there as 0 and be none: with six decimals all below 5e-7 does.
-Then the loss tells: it falls.
+factor 0. A rate that is printed with few digits may stand there as 0 and be none: with six decimals all below 5e-7
+does. Then the loss tells: it falls.
 
 Refuted by: the rate in the optimizer's own state, printed with all its digits, is that of the plan.
 Known problems: a log that begins after the end of a schedule shows a rate of 0 that was meant. A constant rate that is
@@ -15,16 +15,19 @@ small on purpose looks the same as the first value of a warm-up where no plan is
 References: Kingma & Ba 2015, arXiv 1412.6980, section 2.1 (a step is at most about eta).
 """
 
+import math
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from talweg import evidence, simulated
 from talweg.finding import Finding, Remedy, missing
 from talweg.laws import learning_rate as law
 from talweg.run import Run, Series
 from talweg.schedule import Schedule
+
+Array = NDArray[np.float64]
 
 GROUP = "schedule"
 NEEDS = ("learning_rate", "train_loss")
@@ -34,10 +37,8 @@ FAR_BELOW = 0.1  # of the planned rate, in the middle of the log. Our choice: an
 FIRST = 0.2  # how near to the first value of the warm-up, as a share of it. Our choice
 FALL = 0.05  # nats. Our choice: a sound run has lost ten times that in its first 1,000 updates
 SIGNIFICANT = 3.0  # standard errors of a fall that counts as one
-BEGINS_LATE = 0.05  # of the plan. Our choice: what went before is not known
 WARMED = 500  # updates after which a rate above 0 is due where no plan is known. Our choice: llm.c warms up for 700
 # False alarms: 0 of 1,000 simulated sound runs, 0 of 93 public logs (notes/causes_schedule.md)
-State = Literal["zero", "first", "moves"]
 
 
 def examine(run: Run) -> Finding:
@@ -53,18 +54,13 @@ def examine(run: Run) -> Finding:
         return Finding("absent", f"the learning rate moves, or stands where it may: up to {highest:.3g}")
     if plan is not None and float(plan.max()) <= max(rate.resolution / 2, highest):
         return Finding("absent", f"{told}, as the plan has it so far{shown}")
-    end = evidence.horizon(run)
-    if end is not None and rate.step[0] > BEGINS_LATE * end:
-        return missing(
-            "learning_rate", because=f"{told}, but the log begins at step {rate.step[0]:,.0f}: what was before?"
-        )
+    if evidence.begins_late(run):
+        return missing("learning_rate", because=f"{told}, but the log begins at {rate.step[0]:,.0f}: what was before?")
     if plan is None and highest == 0 and run.facts.step_unit is None and rate.step[-1] < WARMED:
         return missing("planned_steps", because=f"{told}; it may still be warming up: wait{shown}")
     fell, flat = _fell(loss)
     if not flat and (highest == 0 or not _at_first(run, highest)):
-        why = (
-            f"{told}, yet the loss fell by {fell:.2f} nats: it is another rate than that of this run, or too few digits"
-        )
+        why = f"{told}, yet the loss fell by {fell:.2f} nats: it is not the rate of this run, or too few digits"
         return Finding("absent", why + shown) if highest == 0 else missing("learning_rate", because=why)
     meant = f", where the plan has {float(np.median(plan)):.3g}" if plan is not None else ""
     because = f"{told}{meant}; the loss fell by {fell:.3f} nats in all"
@@ -75,7 +71,7 @@ def _loss(run: Run) -> Series:
     return max((run.train_loss.finite, run.val_loss.finite), key=len)
 
 
-def _planned(run: Run, rate: Series) -> np.ndarray | None:  # type: ignore[type-arg]
+def _planned(run: Run, rate: Series) -> Array | None:
     """The rates of the plan at the logged steps; the peak alone where no more is stated. None: nothing is."""
     if run.planned_schedule is not None:
         return run.planned_schedule.at(rate.step)
@@ -85,7 +81,7 @@ def _planned(run: Run, rate: Series) -> np.ndarray | None:  # type: ignore[type-
     return np.full(len(rate), peak) if warmup is None or rate.step[-1] > 2 * warmup else None
 
 
-def _stuck_above_zero(rate: Series, plan: np.ndarray | None) -> bool:  # type: ignore[type-arg]
+def _stuck_above_zero(rate: Series, plan: Array | None) -> bool:
     """Whether the rate stands still far below what the plan has."""
     highest = float(rate.value.max())
     still = float(np.ptp(rate.value)) <= max(CONSTANT * highest, 0.0)
@@ -121,14 +117,14 @@ def _present(run: Run, because: str) -> Finding:
 
 
 def example(rng: np.random.Generator) -> Run:
-    """The scheduler is never stepped: the first value of a warm-up of 2,000 updates to the end, and a fresh model's loss."""
+    """The scheduler is never stepped: the first value of a warm-up of 2,000 updates to the end."""
     schedule = Schedule("cosine", 6e-4, 6e-6, 2000, 10_000)
     run = simulated.healthy(rng, schedule=schedule)
     first = float(schedule.at(0))
 
     def fresh(step: simulated.Array, value: simulated.Array, name: str) -> simulated.Array:
         scatter = 0.02 if name == "train_loss" else 0.0005
-        return np.log(simulated.VOCABULARY) - 2e-6 * step + scatter * rng.standard_normal(step.size)
+        return np.asarray(math.log(simulated.VOCABULARY) - 2e-6 * step + scatter * rng.standard_normal(step.size))
 
     rate = replace(run.learning_rate, value=np.full(len(run.learning_rate), first))
     norm = replace(run.grad_norm, value=8.0 * rng.lognormal(0.0, 0.1, len(run.grad_norm)))

@@ -1,7 +1,7 @@
-"""Learning rate too low: the peak rate lies far below what this size wants, wherever in its interval the best rate lies.
+"""Learning rate too low: the peak rate lies far below what this size wants, wherever in its interval the best one is.
 
-Physics: the best peak rate eta_best of AdamW is known by two laws to a factor 4 (`learning_rate_too_high` has them). Too
-low a rate errs on the safe side, and costs little until it is far off; measured at the end of the run,
+Physics: the best peak rate eta_best of AdamW is known by two laws to a factor 4 (`learning_rate_too_high` has them).
+Too low a rate errs on the safe side, and costs little until it is far off; measured at the end of the run,
 
     eta / eta_best      1/2     1/4     1/8     1/16    1/32
     cost in nats        0.007   0.021   0.037   0.057   0.079      known to a factor 2
@@ -51,7 +51,8 @@ def examine(run: Run) -> Finding:
     best, lowest = evidence.best_peak(run, end), evidence.lowest_best_peak(run, end)
     if best is None or lowest is None:
         return missing("optimizer", because=f"no law for the learning rate of {f.optimizer} is known here")
-    told = f"the peak {peak:.3g} is {peak / best.value:.2g} of the law's {best.value:.2g} ({lowest:.1g} to {best.high:.1g})"
+    ratio = f"{peak / best.value:.2g} of the law's {best.value:.2g} ({lowest:.1g} to {best.high:.1g})"
+    told = f"the peak {peak:.3g} is {ratio}"
     sure = law.cost_of_peak(min(peak / lowest, 1.0))
     if sure.value < MATERIAL:
         return Finding("absent", f"{told}, not so low that the law could tell")

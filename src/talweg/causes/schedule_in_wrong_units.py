@@ -1,13 +1,13 @@
-"""Schedule in wrong units: the learning rate follows its stated schedule, but at another pace than that of the updates.
+"""Schedule in wrong units: the learning rate follows its stated schedule, but not at the pace of the updates.
 
-Physics: a schedule is a function of a count. Where the trainer counts micro-batches, ranks, samples, tokens or epochs in
-place of updates, the rate is the stated one with its axis stretched,
+Physics: a schedule is a function of a count. Where the trainer counts micro-batches, ranks, samples, tokens or epochs
+in place of updates, the rate is the stated one with its axis stretched,
 
     eta(s) = plan(k s)        s: updates done; k: no unit
 
-k > 1: the scheduler is stepped k times in each update, and the decay is over at 1 / k of the plan. k < 1: the warm-up or
-the end was stated in the smaller unit, and the rate is still up, or still warming, when the run ends. k is measured on
-the logged rate and compared with the numbers of the run. With the rate as it is and as it was meant, L at the end,
+k > 1: the scheduler is stepped k times in each update, and the decay is over at 1 / k of the plan. k < 1: the warm-up
+or the end was stated in the smaller unit, and the rate is still up, or still warming, when the run ends. k is measured
+on the logged rate and compared with the numbers of the run. With the rate as it is and as it was meant, L at the end,
 
     cost = (L - E) (1 - (S1' / S1)^-beta) + g (D' - D)        nats per token (`warmup_too_long` names the symbols)
 

@@ -49,6 +49,8 @@ def examine(run: Run) -> Finding:
     stretch = evidence.stretched(run)
     if stretch is not None and stretch.unit:
         return Finding("absent", f"{stretch.because}: that is another cause")
+    if evidence.begins_late(run) and run.planned_schedule is None:
+        return missing("schedule", because="the log begins late, and how high the rate was before is not known")
     if (frequencies := evidence.at_frequencies(run)) is not None:
         return missing("val_loss", because=f"{frequencies}: something else comes first")
     warm, usual = law.peak_at(steps, rate), law.usual_warmup(end)

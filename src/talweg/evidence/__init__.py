@@ -35,7 +35,7 @@ from talweg.evidence.norm import (
     other_unit,
     why_not,
 )
-from talweg.evidence.plan import horizon, peak_rate, rate_at, rate_share, still_warming
+from talweg.evidence.plan import begins_late, horizon, peak_rate, rate_at, rate_share, still_warming
 from talweg.evidence.restarts import Restart, restart
 from talweg.evidence.resumes import RateSeam, Resume, rate_seam, resumes
 from talweg.evidence.schedules import (
@@ -71,6 +71,7 @@ __all__ = [
     "artefact",
     "at_frequencies",
     "batch_noise",
+    "begins_late",
     "best_peak",
     "by_step",
     "cost_of_schedule",

@@ -70,7 +70,7 @@ def more_tokens(run: Run, ratio: float) -> Estimate | None:
 
 
 def never_trained(run: Run) -> Estimate:
-    """What the planned run would have brought a model whose weights never moved: down to the law's level, else to that of pairs of tokens."""
+    """What the plan would have brought weights that never moved: the law's level, else that of pairs of tokens."""
     now, law = train_level(run) or val_level(run), expected_at_end(run)
     if now is None:
         return Estimate(0.0, 0.0, 0.0)

@@ -63,7 +63,7 @@ def stretched(run: Run) -> Stretch | None:
     found = min((fit for fit in fits if fit is not None), key=lambda fit: fit[0], default=None)
     if found is None or found[0] > FITS or stated < FAR * found[0] or _reached(logged, plan) is None:
         return None
-    distance, part, cyclic, factors = found
+    _, part, cyclic, factors = found
     factor = float(factors[0])
     low, high = float(factors.min()), float(factors.max())
     if high > KNOWN * low or low * (1 - SAME) <= 1 <= high * (1 + SAME):
@@ -86,7 +86,7 @@ def _distance(a: Array, b: Array, peak: float) -> float:
 
 
 def _scaled_distance(plan: Schedule, logged: Series) -> float:
-    """The distance of the plan with another peak: a rate of another group of weights, or another run's configuration."""
+    """The distance of the plan with another peak: of another group of weights, or of another configuration."""
     shape = plan.at(logged.step)
     scale = float(np.median(logged.value / np.maximum(shape, 1e-300)))
     return _distance(scale * shape, logged.value, max(float(logged.value.max()), 1e-300))
@@ -188,8 +188,8 @@ def _unit(units: dict[str, float], low: float, high: float) -> tuple[str, str]:
         return "", "no count of this run is such a number"
     name = min(fitting, key=lambda n: fitting[n][0])
     _, way, count = fitting[name]
-    number = f"{count:,.4g} of them make an update" if count > 1 else f"one is {1 / count:,.4g} updates"
-    return name, f"as if it were {way} {name}: {number}"
+    told = f"{count:,.4g} of them make an update" if count > 1 else f"one is {1 / count:,.4g} updates"
+    return name, f"as if it were {way} {name}: {told}"
 
 
 def _times(factor: float, low: float, high: float) -> str:
