@@ -44,6 +44,8 @@ def examine(run: Run) -> Finding:
         return missing("val_loss", because="needs a loss curve: eight finite values")
     if run.facts.step_unit is not None or evidence.horizon(run) is None:
         return missing("planned_steps", because="where the plan ends is not known, so its final rate is not either")
+    if not evidence.end_is_known(run):
+        return missing("schedule", because="the log ends before the plan, and no schedule tells the rate from there on")
     if evidence.begins_late(run) and run.planned_schedule is None:
         return missing("schedule", because="the log begins late, and how high the rate was before is not known")
     if (frequencies := evidence.at_frequencies(run)) is not None:

@@ -5,8 +5,9 @@ Physics: the best peak rate of AdamW falls with the parameters N and depends wea
     eta_best = geometric mean of 1.79 N^-0.713 D^0.307 and 0.3118 (6 N D)^-0.125
 
 known to a factor 4; Muon's is up to twice that, more where its updates may not be scaled to AdamW's. At twice the best
-rate the final loss is 0.019 nats higher, at four times 0.097, then it diverges. So the configuration alone convicts nobody: the curve must agree, by lying above the level that the laws
-expect, or by turning upwards while the rate was still rising in the warm-up.
+rate the final loss is 0.019 nats higher, at four times 0.097, then it diverges. So the configuration alone convicts
+nobody: the curve must agree, by lying above the level that the laws expect, or by turning upwards while the rate was
+still rising in the warm-up.
 
 Refuted by: a branch from the same checkpoint at a third of the rate is no better after the two have annealed.
 Known problems: both laws were fitted above 10 M parameters and to AdamW; Lion or muP rates are on other scales. Muon's

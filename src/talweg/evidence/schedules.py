@@ -26,6 +26,16 @@ RISES_AGAIN = 0.1  # of the peak: a fall within what is taken for a warm-up. Our
 STILL_FALLS = 0.9  # of the rate now: a plan that goes lower still has decay to come
 
 
+REACHES = 0.98  # of the plan: a log that ends there shows how the schedule ends. Our choice
+
+
+def end_is_known(run: Run) -> bool:
+    """Whether the schedule is stated to its end, or the log shows it: else nothing says how it goes on."""
+    end = horizon(run)
+    reached = end is not None and run.last_step is not None and run.last_step >= REACHES * end
+    return reached or run.planned_schedule is not None
+
+
 @lru_cache(maxsize=32)
 def final_share(run: Run) -> float | None:
     """The rate at the end of the plan over the peak; None where no rate or no end is known."""
@@ -41,7 +51,7 @@ def decay_is_over(run: Run) -> bool:
     last, end = run.last_step, horizon(run) or run.last_step
     peak = peak_rate(run)
     rates = None if last is None or end is None else rate_at(run, [last, end])
-    if rates is None or not peak:
+    if rates is None or not peak or not end_is_known(run):
         return False
     now, then = float(rates[0]), float(rates[1])
     return now <= COME_DOWN * peak and then >= min(STILL_FALLS * now, now - annealing.STILL * peak) and then <= now
