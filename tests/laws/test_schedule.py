@@ -19,7 +19,7 @@ def rate(kind: str = "cosine", min_lr: float = 0.0, warmup: int = 200, decay_sta
 
 
 def test_the_area_part_by_hand() -> None:
-    """Half the area at 20 tokens a parameter: beta = 0.115 x 20^-0.11 = 0.0827, 1.2 nats above E, 1.2 (1 - 2^-0.0827)."""
+    """Half the area at 20 tokens a parameter: beta = 0.115 x 20^-0.11 = 0.0827, so 1.2 (1 - 2^-0.0827) nats."""
     own = annealing.Path(np.array([0.0, 1.0]), np.array([0.0, 500.0]), np.zeros(2))
     other = annealing.Path(own.step, 2 * own.area, own.decayed)
     found = schedule.cost(3.0, own, other, gain=(0.2, 0.02), tokens_per_parameter=20.0, bytes_per_token=4.5)
@@ -27,7 +27,8 @@ def test_the_area_part_by_hand() -> None:
     assert found.high / found.value == pytest.approx(np.exp(1.2816 * 0.45), rel=1e-3)
     assert found.value / found.low == pytest.approx(np.exp(1.2816 * 0.45), rel=1e-3)
     back = schedule.cost(3.0, other, own, gain=(0.2, 0.02), tokens_per_parameter=20.0)
-    assert back.value < 0 and back.low < back.value < back.high
+    assert back.value < 0
+    assert back.low < back.value < back.high
 
 
 def test_the_decay_part_by_hand() -> None:
@@ -120,7 +121,8 @@ def test_the_best_rate_by_optimizer() -> None:
         assert rates.optimum_for(name, 1e8, 1e10, scaled_to_adamw=True) is None
     own = rates.optimum_for("muon", 1e8, 1e10, scaled_to_adamw=True)
     foreign = rates.optimum_for("muon", 1e8, 1e10, scaled_to_adamw=False, width=1024)
-    assert own is not None and foreign is not None
+    assert own is not None
+    assert foreign is not None
     assert own.value == pytest.approx(2 * adam.value)
     assert (own.low, own.high) == (adam.low, pytest.approx(2 * adam.high))
     assert foreign.high / own.high == pytest.approx(0.2 * 64)  # 0.2 sqrt(4 x 1,024)

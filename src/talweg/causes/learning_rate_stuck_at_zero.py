@@ -99,7 +99,8 @@ def _fell(loss: Series) -> tuple[float, bool]:
     num = max(5, len(loss) // 10)
     first, last = loss.value[:num], loss.value[-num:]
     fell = float(np.median(first) - np.median(last))
-    error = 1.25 * float(np.hypot(first.std(), last.std())) / np.sqrt(num)  # of a difference of medians
+    scatter = float(np.median(np.abs(np.diff(loss.value)))) / 0.954  # sd of one value, by the steps between neighbours
+    error = 1.25 * scatter * math.sqrt(2 / num)  # of a difference of medians
     return fell, fell <= max(SIGNIFICANT * error, FALL, loss.resolution)
 
 
