@@ -28,7 +28,7 @@ from talweg.schedule import Schedule
 
 GROUP = "schedule"
 NEEDS = ("learning_rate", "val_loss", "planned_steps")
-# nats. Our choice: no end at a tenth of the peak reaches it, and most recipes end there. False alarms: 0 of 260
+# nats. Our choice: no end at a tenth of the peak reaches it, and most recipes end there. False alarms: 0 of 249
 # simulated sound runs, 0 of 15 public cosines (notes/causes_schedule.md)
 MATERIAL = 0.02
 

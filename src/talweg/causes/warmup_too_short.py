@@ -41,7 +41,7 @@ WINDOW = 5  # values whose median is a level: a spike of a step or two is none
 FEWEST = 12  # values in the first steps. Our choice
 QUIET = 0.5  # of the bump: a later rise of more says that the trouble is no matter of the first steps. Our choice
 MATERIAL = 0.01  # nats: 5 sd of a seed's effect on the final loss (0.0014 to 0.0019 at 124 M)
-# False alarms: 0 of 260 simulated sound runs, 0 of 93 public logs (notes/causes_schedule.md)
+# False alarms: 0 of 241 simulated sound runs, none of the public ones that could be judged (notes/causes_schedule.md)
 
 
 @dataclass(frozen=True)
