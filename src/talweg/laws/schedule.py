@@ -6,8 +6,8 @@ S1: steps times rate, D: decay digested (`annealing`), of the run; ' of the same
 L: the run's level at the end. E, beta: `undertrained`. g: what a whole decay gives (`gain`).
 
 Checked against over 200 public pairs that differ in their warm-up alone: 3,000 updates of 0.5 M tokens, or a token for
-each parameter (Porian et al. 2024, arXiv 2406.19146; 5 M to 900 M parameters, 0.05 to 1,000 tokens a parameter), none of
-them used to find E or beta: said over lost has a median of 1.0 and a scatter of 0.45 of its logarithm
+each parameter (Porian et al. 2024, arXiv 2406.19146; 5 M to 900 M parameters, 0.05 to 1,000 tokens a parameter), not
+one used to find E or beta: said over lost has a median of 1.0 and a scatter of 0.45 of its logarithm
 (notes/causes_schedule.md).
 """
 
