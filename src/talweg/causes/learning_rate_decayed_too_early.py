@@ -44,6 +44,9 @@ def examine(run: Run) -> Finding:
     share, judged = evidence.rate_share(run), evidence.judged(run)
     if share is None or not end:
         return missing("learning_rate", because="neither the log nor a configuration tells the learning rate")
+    stretch = evidence.stretched(run)
+    if stretch is not None and stretch.unit:
+        return Finding("absent", f"{stretch.because}: that is where it ends, and has its own cost")
     zero = _reaches_zero(run, end)
     wasted = 0.0 if zero is None else 1 - zero / end
     if zero is None or wasted <= WASTED_SHARE:

@@ -52,6 +52,11 @@ def examine(run: Run) -> Finding:
         return Finding("absent", "the weights that are evaluated are an average, which stands for a decay")
     if (frequencies := evidence.at_frequencies(run)) is not None:
         return missing("val_loss", because=f"{frequencies}: something else comes first")
+    stretch = evidence.stretched(run)
+    if stretch is not None and stretch.unit:
+        return Finding("absent", f"{stretch.because}: that is why it stands where it does, and has its own cost")
+    if share >= STANDS_HIGH and evidence.decay_is_over(run):
+        return Finding("absent", f"the decay is over, at {share:.0%} of the peak: how low it ends is another cause")
     if (planned := _taken_back(run)) is not None:
         told = f"the plan has {planned:.0%} of the peak by now; the rate went back at a resume, which has its own cost"
         return Finding("absent", told)

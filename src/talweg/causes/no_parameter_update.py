@@ -20,7 +20,6 @@ from dataclasses import replace
 import numpy as np
 
 from talweg import evidence, simulated
-from talweg.estimate import Estimate
 from talweg.finding import Finding, Remedy, missing
 from talweg.laws import anchors
 from talweg.run import Run, Series
@@ -106,21 +105,10 @@ def _present(run: Run, because: str) -> Finding:
         "update_the_weights",
         "give the optimizer the parameters of the model that runs, and call its step after each backward pass",
         {"optimizer.name": "adamw"},
-        cost := _cost(run),
+        cost := evidence.never_trained(run),
         None,
     )
     return Finding("present", because, nats=cost, remedies=(remedy,), steps=(0.0, run.last_step or 0.0))
-
-
-def _cost(run: Run) -> Estimate:
-    """What the planned run would have brought: down to the law's level, else to that of pairs of tokens."""
-    now, law = evidence.train_level(run) or evidence.val_level(run), evidence.expected_at_end(run)
-    if now is None:
-        return Estimate(0.0, 0.0, 0.0)
-    if law is not None:
-        return Estimate.normal(now.value - law.loss.value, math.hypot(now.sd, law.loss.sd)).at_least(0.0)
-    pairs = run.facts.bigram_nats or 0.6 * now.value
-    return Estimate(now.value - pairs, 0.0, now.value).at_least(0.0) if pairs < now.value else Estimate(0.0, 0.0, 0.0)
 
 
 def example(rng: np.random.Generator) -> Run:

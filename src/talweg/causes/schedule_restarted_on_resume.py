@@ -57,6 +57,9 @@ def examine(run: Run) -> Finding:
     plan = run.planned_schedule
     if plan is not None and _follows(plan, rate.between(found.step, math.inf), peak):
         return Finding("absent", f"{told}, as planned")
+    stretch = evidence.stretched(run)
+    if stretch is not None and stretch.unit:
+        return Finding("absent", f"{told}; {stretch.because}")
     if found.before < DONE * peak:
         return Finding("absent", f"{told}, after it had come down: a new phase, not a resume")
     if plan is None and not found.stated and not found.warms_up_again:

@@ -24,7 +24,7 @@ from talweg.evidence.levels import (
     val_level,
 )
 from talweg.evidence.logged import Artefact, artefact, gap_as_logged, in_nats
-from talweg.evidence.lost import more_tokens, rest_of_plan, risen_before, until
+from talweg.evidence.lost import more_tokens, never_trained, rest_of_plan, risen_before, until
 from talweg.evidence.norm import (
     Expected,
     at_frequencies,
@@ -36,10 +36,20 @@ from talweg.evidence.norm import (
     other_unit,
     why_not,
 )
-from talweg.evidence.plan import horizon, peak_rate, rate_at, rate_share, still_warming
+from talweg.evidence.plan import begins_late, horizon, peak_rate, rate_at, rate_share, still_warming
 from talweg.evidence.restarts import Restart, restart
 from talweg.evidence.resumes import RateSeam, Resume, rate_seam, resumes
+from talweg.evidence.schedules import (
+    best_peak,
+    cost_of_schedule,
+    decay_is_over,
+    end_is_known,
+    final_share,
+    lowest_best_peak,
+    rises_late,
+)
 from talweg.evidence.single_rank import cost_of_single_rank
+from talweg.evidence.stretch import Stretch, stretched
 from talweg.evidence.unseen import Unseen, unseen
 from talweg.evidence.updates import by_step, length
 
@@ -58,6 +68,7 @@ __all__ = [
     "Resume",
     "RunEvent",
     "RunFit",
+    "Stretch",
     "Unseen",
     "above_logged",
     "adam_like",
@@ -65,14 +76,20 @@ __all__ = [
     "at_frequencies",
     "batch_noise",
     "batch_told",
+    "begins_late",
+    "best_peak",
     "by_step",
+    "cost_of_schedule",
     "cost_of_single_rank",
+    "decay_is_over",
+    "end_is_known",
     "eval_noise",
     "events",
     "expected",
     "expected_at_end",
     "far_above",
     "far_below",
+    "final_share",
     "first_loss",
     "fit",
     "forecast",
@@ -84,7 +101,9 @@ __all__ = [
     "judged",
     "late_level",
     "length",
+    "lowest_best_peak",
     "more_tokens",
+    "never_trained",
     "off_batch",
     "other_unit",
     "peak_rate",
@@ -95,8 +114,10 @@ __all__ = [
     "restart",
     "resumes",
     "risen_before",
+    "rises_late",
     "scatter",
     "still_warming",
+    "stretched",
     "tail_trend",
     "train_level",
     "trend",

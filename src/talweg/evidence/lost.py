@@ -69,6 +69,17 @@ def more_tokens(run: Run, ratio: float) -> Estimate | None:
     return undertrained.fall(now.value, ratio, _per_parameter(run, end), f.bytes_per_token)
 
 
+def never_trained(run: Run) -> Estimate:
+    """What the plan would have brought weights that never moved: the law's level, else that of pairs of tokens."""
+    now, law = train_level(run) or val_level(run), expected_at_end(run)
+    if now is None:
+        return Estimate(0.0, 0.0, 0.0)
+    if law is not None:
+        return Estimate.normal(now.value - law.loss.value, math.hypot(now.sd, law.loss.sd)).at_least(0.0)
+    pairs = run.facts.bigram_nats or 0.6 * now.value
+    return Estimate(now.value - pairs, 0.0, now.value).at_least(0.0) if pairs < now.value else Estimate(0.0, 0.0, 0.0)
+
+
 def _per_parameter(run: Run, step: float) -> float | None:
     f = run.facts
     return None if f.parameters is None or f.tokens_per_step is None else step * f.tokens_per_step / f.parameters

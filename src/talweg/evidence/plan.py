@@ -9,6 +9,7 @@ from talweg.run import Run
 from talweg.schedule import Schedule
 
 Array = NDArray[np.float64]
+BEGINS_LATE = 0.05  # of the plan: a first logged rate beyond is no first rate. Our choice
 
 
 @lru_cache(maxsize=32)
@@ -29,7 +30,7 @@ def rate_at(run: Run, step: ArrayLike, beyond: Schedule | None = None) -> Array 
     """The learning rate of the update after each of these steps. None when neither log nor configuration tells.
 
     Within the logged stretch the logged column wins. After it comes `beyond` (else the configured schedule, else the
-    last logged rate is held); before it the rate is taken to rise linearly from 0.
+    last logged rate is held); before it the rate is taken to rise linearly from 0, but for a log that begins late.
     """
     s = np.asarray(step, dtype=np.float64)
     logged = run.learning_rate.finite
@@ -41,10 +42,20 @@ def rate_at(run: Run, step: ArrayLike, beyond: Schedule | None = None) -> Array 
         past = run.planned_schedule.at(s)
         return past if beyond is None else np.where(s <= last, past, beyond.at(s))
     steps, rates = logged.step, logged.value
-    if steps[0] > 0:
+    if begins_late(run) and run.planned_schedule is not None:
+        early = np.linspace(0.0, steps[0], 200, endpoint=False)
+        steps, rates = np.append(early, steps), np.append(run.planned_schedule.at(early), rates)
+    elif steps[0] > 0:
         steps, rates = np.append(0.0, steps), np.append(0.0, rates)
     inside = np.interp(s, steps, rates)
     return inside if planned is None else np.where(s <= steps[-1], inside, planned.at(s))
+
+
+@lru_cache(maxsize=32)
+def begins_late(run: Run) -> bool:
+    """Whether the log begins so far within the run that its first rate is none of a warm-up."""
+    logged, end = run.learning_rate.finite, horizon(run) or run.last_step
+    return bool(logged) and end is not None and float(logged.step[0]) > BEGINS_LATE * end
 
 
 @lru_cache(maxsize=32)
@@ -61,10 +72,11 @@ def still_warming(run: Run) -> bool:
 @lru_cache(maxsize=32)
 def peak_rate(run: Run) -> float | None:
     """The highest learning rate of the run so far: of the log, else of the configuration."""
-    logged = run.learning_rate.finite
+    logged, stated = run.learning_rate.finite, run.facts.peak_learning_rate
     if logged and float(logged.value.max()) > 0:
-        return float(logged.value.max())
-    return run.facts.peak_learning_rate
+        highest = float(logged.value.max())
+        return max(highest, stated) if begins_late(run) and stated else highest
+    return stated
 
 
 @lru_cache(maxsize=32)

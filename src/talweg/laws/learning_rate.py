@@ -8,8 +8,9 @@ from talweg.estimate import Estimate
 
 # Final loss above the best at that multiple of the best peak rate, at the best batch: medians over 16 (N, D) cells of
 # the StepLaw grid (arXiv 2503.04715). Above 2 x the tail runs to divergence.
-RATIO = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0)
-COST = (0.037, 0.021, 0.007, 0.0, 0.019, 0.097)
+# Below 1/8 few cells reach: three at 1/16 (0.051 to 0.063), one at 1/32.
+RATIO = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0)
+COST = (0.079, 0.057, 0.037, 0.021, 0.007, 0.0, 0.019, 0.097)
 # The laws below differ by up to 5 x, so the optimum is known to about this factor either way. Both were fitted from
 # tens of millions of parameters on; for 1 M and 2 M tokens they say 7.5e-3, our own sweep 5e-3 to 8e-3 (notes/LOG.md).
 FACTOR = 4.0
@@ -17,6 +18,9 @@ FACTOR = 4.0
 # itself loses 0.06 and twice the law less than 0.01 (notes/time_to_loss.md).
 MUON_OVER_ADAMW = 2.0
 MUON_HIGHEST = 0.02  # our choice: nothing above it was measured, and the laws have no end for small models
+
+UNKNOWN_WIDTH = 1024.0
+OTHER_SCALES = ("lion", "sgd", "adafactor", "shampoo", "soap", "normuon", "muonh", "aurora")  # no law is known here
 
 
 def optimum(n: float, d: float) -> Estimate:
@@ -37,14 +41,35 @@ def optimum_of_muon(n: float, d: float) -> Estimate:
     return Estimate(best, best / FACTOR, best * FACTOR)
 
 
+def optimum_for(
+    optimizer: str | None, n: float, d: float, *, scaled_to_adamw: bool, width: float | None = None
+) -> Estimate | None:
+    """The best peak rate by the name of an optimizer, None for AdamW; None where no law for it is known.
+
+    Muon's matrices: its updates scaled to AdamW's take AdamW's rate to twice as much. Where it is not known whether
+    they are, the interval reaches up to the rate of unscaled ones, 0.2 sqrt(longest side) times as high (Liu et al.
+    2025, arXiv 2502.16982): 4 times the width, 1,024 where it is not known.
+    """
+    name = (optimizer or "adamw").lower()
+    if any(other in name for other in OTHER_SCALES):
+        return None
+    if "muon" not in name:
+        return optimum(n, d)
+    best = optimum_of_muon(n, d)
+    reach = 1.0 if scaled_to_adamw else max(1.0, 0.2 * math.sqrt(4 * (width or UNKNOWN_WIDTH)))
+    return Estimate(best.value, min(optimum(n, d).low, best.low), best.high * reach)
+
+
 def cost_of_peak(ratio: float) -> Estimate:
     """Nats lost by a peak rate of `ratio` times the best, between half and twice the median of the table.
 
-    Held flat below 1/8; above 4 x the last slope is carried on and the upper end is open to divergence (3 x).
+    Beyond the table its last slopes are carried on; above 4 x the upper end is open to divergence (3 x).
     """
     x = math.log2(ratio)
     table = [math.log2(r) for r in RATIO]
     value = float(np.interp(x, table, COST))
     if x > table[-1]:
         value = COST[-1] + (x - table[-1]) * (COST[-1] - COST[-2])
+    if x < table[0]:
+        value = COST[0] + (table[0] - x) * (COST[0] - COST[1])
     return Estimate(value, value / 2, value * (3 if ratio > 2 else 2))

@@ -24,8 +24,16 @@ def fall(loss: float, ratio: float, tokens_per_parameter: float | None, bytes_pe
 
     What is not known is taken for 1 token a parameter and 4.5 bytes a token.
     """
-    floor = FLOOR * (bytes_per_token or FLOOR_BYTES) / FLOOR_BYTES
-    beta = BETA * (tokens_per_parameter or 1.0) ** BETA_SLOPE
-    reducible = max(loss - floor, 0.0)
-    low, value, high = (reducible * (1 - ratio ** -(beta * (1 + s * SD_80 * BETA_ERROR))) for s in (-1, 0, 1))
+    beta, above = power(tokens_per_parameter), reducible(loss, bytes_per_token)
+    low, value, high = (above * (1 - ratio ** -(beta * (1 + s * SD_80 * BETA_ERROR))) for s in (-1, 0, 1))
     return Estimate(value, low, high)
+
+
+def power(tokens_per_parameter: float | None) -> float:
+    """beta, for so many tokens a parameter."""
+    return float(BETA * (tokens_per_parameter or 1.0) ** BETA_SLOPE)
+
+
+def reducible(loss: float, bytes_per_token: float | None) -> float:
+    """L - E: nats above the entropy of the text, at least 0."""
+    return max(loss - FLOOR * (bytes_per_token or FLOOR_BYTES) / FLOOR_BYTES, 0.0)
