@@ -39,6 +39,7 @@ from talweg.evidence.plan import horizon, peak_rate, rate_at, rate_share, still_
 from talweg.evidence.restarts import Restart, restart
 from talweg.evidence.resumes import RateSeam, Resume, rate_seam, resumes
 from talweg.evidence.single_rank import cost_of_single_rank
+from talweg.evidence.spikes import Spike, above_the_law_before, spikes
 from talweg.evidence.unseen import Unseen, unseen
 from talweg.evidence.updates import by_step, length
 
@@ -56,8 +57,10 @@ __all__ = [
     "Resume",
     "RunEvent",
     "RunFit",
+    "Spike",
     "Unseen",
     "above_logged",
+    "above_the_law_before",
     "artefact",
     "at_frequencies",
     "batch_noise",
@@ -89,6 +92,7 @@ __all__ = [
     "resumes",
     "risen_before",
     "scatter",
+    "spikes",
     "still_warming",
     "tail_trend",
     "train_level",
