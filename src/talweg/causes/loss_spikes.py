@@ -35,7 +35,9 @@ SIZE = 0.1  # nats. Our choice: below, no person would call it a spike
 NORM = 3.0  # times the gradient norm around. Our choice: sound gradient norms have a tail of sd 0.12 to 0.3 in the log
 LASTS = 3  # logged values in a row that no single noisy batch explains. Our choice
 EARLY = 0.05  # of the log: the first fall, where neighbours are no measure. Our choice
-PRIOR_ERROR = 0.001  # nats a spike, beside the whole of the progress lost: what the shift is weighed against. Our choice
+PRIOR_ERROR = (
+    0.001  # nats a spike, beside the whole of the progress lost: what the shift is weighed against. Our choice
+)
 
 
 def examine(run: Run) -> Finding:
@@ -44,7 +46,7 @@ def examine(run: Run) -> Finding:
         return missing("train_loss", because="needs a training loss: spikes are not seen in evaluations")
     if run.facts.step_unit is not None:
         return missing("train_loss", because=f"the steps of this log count another thing ({run.facts.step_unit})")
-    if any(e.kind == "diverged_from" and e.series != "grad_norm" for e in evidence.events(run)):
+    if any(e.kind == "diverged_from" and e.series != "grad_norm" for e in evidence.departures(run)):
         return Finding("absent", "the loss left its lowest level for good: it diverged")
     begins = float(loss.step[0] + EARLY * (loss.step[-1] - loss.step[0]))
     high = [s for s in evidence.spikes(run) if s.event.size > SIZE and s.first > begins]
@@ -60,13 +62,15 @@ def examine(run: Run) -> Finding:
         return Finding("absent", f"the training loss has no spike of {SIZE} nats that came back")
     if not sure:
         return Finding("absent", f"{len(high)} single noisy batches: no spike lasts, nor does the gradient grow in one")
-    return Finding("absent", f"one spike, of {sure[0].event.size:.2f} nats at step {sure[0].first:,.0f}, that came back")
+    return Finding(
+        "absent", f"one spike, of {sure[0].event.size:.2f} nats at step {sure[0].first:,.0f}, that came back"
+    )
 
 
 def _smooth_val(run: Run) -> bool:
     """Whether validation is logged and has nothing of the kind."""
     enough = len(run.val_loss.finite) >= 2 * evidence.FEW
-    return enough and not any(e.series == "val_loss" and e.size > 0 for e in evidence.events(run))
+    return enough and not any(e.series == "val_loss" and e.size > 0 for e in evidence.departures(run))
 
 
 def _present(run: Run, sure: list[Spike]) -> Finding:

@@ -41,7 +41,7 @@ def examine(run: Run) -> Finding:
         return missing("train_loss", because="needs a training loss: a spike is not seen in evaluations")
     if run.facts.step_unit is not None:
         return missing("train_loss", because=f"the steps of this log count another thing ({run.facts.step_unit})")
-    if any(e.kind == "diverged_from" and e.series != "grad_norm" for e in evidence.events(run)):
+    if any(e.kind == "diverged_from" and e.series != "grad_norm" for e in evidence.departures(run)):
         return Finding("absent", "the loss left its lowest level for good: it diverged")
     found = evidence.spikes(run)
     if not found:

@@ -4,17 +4,16 @@ Every function takes a Run and answers None when the run does not offer enough. 
 """
 
 from talweg.evidence.ahead import Ahead, Forecast, forecast, why_no_forecast
+from talweg.evidence.events import RunEvent, departures, events
 from talweg.evidence.fitted import RunFit, fit, scatter
 from talweg.evidence.levels import (
     FEW,
     EvalNoise,
     Gap,
     Judged,
-    RunEvent,
     above_logged,
     batch_noise,
     eval_noise,
-    events,
     gap,
     judged,
     tail_trend,
@@ -66,6 +65,7 @@ __all__ = [
     "batch_noise",
     "by_step",
     "cost_of_single_rank",
+    "departures",
     "eval_noise",
     "events",
     "expected",

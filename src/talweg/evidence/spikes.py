@@ -1,4 +1,4 @@
-"""The upward departures of the training loss, each with what its neighbours say: gradient, rate, resumes, what is left."""
+"""The upward departures of the training loss, each with what is beside it: gradient, rate, resumes, what is left."""
 
 import math
 from dataclasses import dataclass, replace
@@ -9,8 +9,9 @@ import numpy as np
 from talweg.curve.offset import Offset, offset
 from talweg.curve.smooth import without_outliers
 from talweg.estimate import Estimate
+from talweg.evidence.events import RunEvent, departures
 from talweg.evidence.fitted import fit
-from talweg.evidence.levels import FEW, RunEvent, events, judged
+from talweg.evidence.levels import FEW, judged
 from talweg.evidence.plan import peak_rate
 from talweg.evidence.resumes import resumes
 from talweg.run import Run, Series
@@ -49,7 +50,7 @@ class Spike:
 @lru_cache(maxsize=32)
 def spikes(run: Run) -> tuple[Spike, ...]:
     """All of them, in the order of their steps; at most MOST, the largest."""
-    found = [e for e in events(run) if e.series == "train_loss" and e.kind in KINDS and e.size > 0]
+    found = [e for e in departures(run) if e.series == "train_loss" and e.kind in KINDS and e.size > 0]
     found = sorted(sorted(found, key=lambda e: -e.size)[:MOST], key=lambda e: e.first_step)
     return tuple(_spike(run, e, found) for e in found)
 
