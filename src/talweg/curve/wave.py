@@ -31,7 +31,7 @@ FREEDOM = 10.0  # nu. Our choice, by the false alarms in notes/events.md
 
 @dataclass(frozen=True)
 class Wave:
-    """amplitude: half of crest to trough, in the unit of the curve; significance in normal sd, the search allowed for."""
+    """amplitude: half of crest to trough, in the unit of the curve; significance in normal sd, search allowed for."""
 
     period: float  # steps
     first_step: float
