@@ -88,7 +88,7 @@ PLANTED: tuple[tuple[str, Callable[..., Found], tuple[float, ...]], ...] = (
     ("spike, 1 point", one_place(UP, 1, False, 1), (0.1, 0.3, 0.5, 1, 2)),
     ("spike, 5 points", one_place(UP, 5, False, 1), (0.1, 0.3, 0.5, 1, 2)),
     ("spike, 50 points", one_place((*UP, "rise"), 50, False, 1), (0.1, 0.3, 0.5, 1, 2)),
-    ("level up", one_place(("rise", "spike_not_recovered"), 10, True, 1), (0.05, 0.1, 0.2, 0.3, 0.6)),
+    ("level up", one_place(("rise", "spike_not_recovered", "diverged_from"), 10, True, 1), (0.05, 0.1, 0.2, 0.3, 0.6)),
     ("drop", one_place(("drop",), 10, True, -1), (0.05, 0.1, 0.2, 0.3, 0.6)),
     ("staircase, pass known", stairs(True), (0.02, 0.05, 0.1, 0.2)),
     ("staircase, pass found", stairs(False), (0.02, 0.05, 0.1, 0.2)),

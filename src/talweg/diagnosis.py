@@ -174,7 +174,7 @@ def _event(e: evidence.RunEvent) -> Event:
     where = f"step {e.first_step:,.0f}" + (f" to {e.last_step:,.0f}" if e.last_step > e.first_step else "")
     size = f" of {e.size:+.3f}" if math.isfinite(e.size) else ""
     every = f", every {e.period:,.0f} steps" if e.period is not None else ""
-    seen = ", seen in train and val" if e.seen_in == "both" else ""
+    seen = ", seen in train and val" if e.seen_in == "both" and size else ""
     because = f"{e.kind.replace('_', ' ')}{size} in {e.series} at {where}{every}{seen}"
     return Event(e.kind, e.series, e.first_step, e.last_step, e.size, because, e.seen_in, e.period, e.significance)
 

@@ -35,9 +35,8 @@ SIZE = 0.1  # nats. Our choice: below, no person would call it a spike
 NORM = 3.0  # times the gradient norm around. Our choice: sound gradient norms have a tail of sd 0.12 to 0.3 in the log
 LASTS = 3  # logged values in a row that no single noisy batch explains. Our choice
 EARLY = 0.05  # of the log: the first fall, where neighbours are no measure. Our choice
-PRIOR_ERROR = (
-    0.001  # nats a spike, beside the whole of the progress lost: what the shift is weighed against. Our choice
-)
+# nats a spike, beside the whole of the progress lost: what the shift is weighed against. Our choice
+PRIOR_ERROR = 0.001
 
 
 def examine(run: Run) -> Finding:

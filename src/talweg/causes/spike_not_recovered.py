@@ -30,7 +30,6 @@ GROUP = "optimization"
 NEEDS = ("train_loss",)
 SURE = 4.0  # errors of the shift. Our choice: notes/events.md has its false alarms
 LEAST = 0.02  # nats. Our choice: a shift below is 14 sd of what a seed changes, but small beside its own error
-PEAK = 1.5  # times the shift that the loss must have reached: less is a level that moved, no spike. Our choice
 VAL_SHARE = 0.3  # of the shift that val must show, beyond 2 of its errors, where it is logged on both sides. Our choice
 HIDDEN = 0.1  # nats: an error of the shift from which on it could hide that much. Our choice
 
