@@ -28,9 +28,11 @@ from talweg.run import Run
 
 GROUP = "optimization"
 NEEDS = ("train_loss",)
-SURE = 4.0  # errors of the shift. Our choice: notes/events.md has its false alarms
+SURE = 4.0  # errors of the shift. Our choice: notes/events.md has the false alarms
 LEAST = 0.02  # nats. Our choice: a shift below is 14 sd of what a seed changes, but small beside its own error
 VAL_SHARE = 0.3  # of the shift that val must show, beyond 2 of its errors, where it is logged on both sides. Our choice
+EARLY = 0.05  # of the log: the first fall, which no parabola follows. Our choice
+LASTS, NORM = 3, 3.0  # logged values, or times the usual gradient: less is a single noisy batch. Our choice
 HIDDEN = 0.1  # nats: an error of the shift from which on it could hide that much. Our choice
 
 
@@ -42,13 +44,15 @@ def examine(run: Run) -> Finding:
         return missing("train_loss", because=f"the steps of this log count another thing ({run.facts.step_unit})")
     if any(e.kind == "diverged_from" and e.series != "grad_norm" for e in evidence.departures(run)):
         return Finding("absent", "the loss left its lowest level for good: it diverged")
-    found = evidence.spikes(run)
+    begins = float(loss.step[0] + EARLY * (loss.step[-1] - loss.step[0]))
+    found = [spike for spike in evidence.spikes(run) if spike.first > begins]
     if not found:
         return Finding("absent", "the training loss has no spike")
     judged = [(spike, _answer(spike)) for spike in found]
-    stayed = [spike for spike, why in judged if why == ""]
+    stayed = [spike for spike, why in judged if why == "" and _shift(run, spike).low > 0]
     if stayed:
         return _present(run, stayed)
+    judged = [(spike, why or "the law fitted before it expected the level after it") for spike, why in judged]
     largest, why = max(judged, key=lambda pair: pair[0].event.size)
     told = f"the largest of {len(found)} spikes, {largest.event.size:.2f} nats at step {largest.first:,.0f}"
     if why.startswith("too little"):
@@ -63,13 +67,17 @@ def _answer(spike: Spike) -> str:
         return "the run was taken up again there"
     if spike.rate_rises:
         return "the learning rate rises there"
+    narrow = spike.num < LASTS and (spike.norm_ratio or 0.0) < NORM
+    moved = val is not None and val.size > max(LEAST, SURE * val.error)
+    if narrow and not moved:
+        return "a single noisy batch, after which validation goes on as before or is not told"
     if left is None or left.error * SURE > HIDDEN + abs(left.size):
         return "too little is logged on one side of it to tell what stays"
     if left.size < max(LEAST, SURE * left.error) or not left.steady:
         return f"the loss came back to its line within {1.28 * left.error:.3f} nats"
     if val is not None and val.size + 2 * val.error < VAL_SHARE * left.size:
         return "the validation loss went on as before"
-    if spike.event.kind == "rise" and spike.num < 3 and (spike.norm_ratio or 0.0) < 3.0:
+    if spike.event.kind == "rise" and narrow:
         return "a level that moved, without a spike"
     return ""
 
