@@ -30,6 +30,7 @@ from talweg.run import Run, Series
 
 GROUP = "optimization"
 NEEDS = ("train_loss", "grad_norm")
+# False alarms: 0 of 200 simulated sound runs, 0 of 93 public logs (notes/events.md).
 FEWEST = 2  # spikes. Our choice: one that came back is no habit of the run
 SIZE = 0.1  # nats. Our choice: below, no person would call it a spike
 NORM = 3.0  # times the gradient norm around. Our choice: sound gradient norms have a tail of sd 0.12 to 0.3 in the log
