@@ -122,7 +122,7 @@ def llmc() -> tuple[str, Run]:
     for key, name in (("trl", "train_loss"), ("tel", "val_loss")):
         pairs = re.findall(rf"s:([0-9]+) {key}:([0-9.]+)", text)
         columns[name] = Series.of([float(a) for a, _ in pairs], [float(b) for _, b in pairs])
-    return "llm.c main.log", Run(**columns)
+    return "llm.c main.log", Run(train_loss=columns["train_loss"], val_loss=columns["val_loss"])
 
 
 def healthy_logs() -> None:
