@@ -235,7 +235,7 @@ def _number(text: str) -> float:
 def main() -> None:
     num = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     report(f"{num} simulated", simulated_runs(num))
-    report(f"{num} of another make", strangers(num), true=("learning_rate_not_decayed",))
+    report(f"{num} of another make", strangers(num), true=("learning_rate_not_decayed", "loss_spikes"))
     report("multipowerlaw", multipowerlaw())
     report("olmo_ladder", olmo_ladder())
     for folder in ("modded_nanogpt", "parameter_golf"):

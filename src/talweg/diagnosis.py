@@ -77,6 +77,9 @@ class Event:
     last_step: float
     size: float  # nats
     because: str
+    seen_in: str = ""  # train, val or both; empty for a column that is no loss
+    period: float | None = None  # steps; of what repeats
+    significance: float | None = None  # normal sd; inf for what noise cannot do
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,8 +173,10 @@ def _forecast(run: Run) -> Forecast | None:
 def _event(e: evidence.RunEvent) -> Event:
     where = f"step {e.first_step:,.0f}" + (f" to {e.last_step:,.0f}" if e.last_step > e.first_step else "")
     size = f" of {e.size:+.3f}" if math.isfinite(e.size) else ""
-    because = f"{e.kind.replace('_', ' ')}{size} in {e.series} at {where}"
-    return Event(e.kind, e.series, e.first_step, e.last_step, e.size, because)
+    every = f", every {e.period:,.0f} steps" if e.period is not None else ""
+    seen = ", seen in train and val" if e.seen_in == "both" and size else ""
+    because = f"{e.kind.replace('_', ' ')}{size} in {e.series} at {where}{every}{seen}"
+    return Event(e.kind, e.series, e.first_step, e.last_step, e.size, because, e.seen_in, e.period, e.significance)
 
 
 SURE = 1.6449  # one-sided 95 % of a normal: what a trend must exceed, in its standard errors, to be called one

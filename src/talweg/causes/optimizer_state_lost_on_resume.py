@@ -95,7 +95,7 @@ def examine(run: Run) -> Finding:
 
 def _unstated(run: Run) -> Finding:
     """Nobody said where it was taken up, and no slow step shows it."""
-    for event in evidence.events(run):
+    for event in evidence.departures(run):
         kinds = ("spike", "rise", "spike_not_recovered")
         if event.series != "train_loss" or event.kind not in kinds or event.size <= LEAST:
             continue

@@ -40,6 +40,7 @@ OFFSET = 5.0  # standard errors by which lines before and after a spike must mis
 LITTLE = 0.03  # of the spike: less is not worth a name
 NEAR = 6  # bins about a departure in which its own traces are seen
 BACK_WITHIN = 0.1  # of the points (or 20), within which a spike comes back
+LONG = 20  # bins of a spike that is told by its end
 STEEP = 9  # bins at the beginning in which a drop is not told from the fall of a fresh model
 MAD_TO_SD = 1.482602218505602
 
@@ -133,10 +134,15 @@ def _near(statistic: Array, ends: int, least: float) -> tuple[Array, Array]:
 
 
 def _freedom(z: Array) -> float:
-    """Degrees of Student's t whose tails beyond TAIL hold as much as those of z, a little more to be sure."""
+    """Degrees of Student's t whose tails beyond TAIL hold as much as those of z, a little more to be sure.
+
+    What lies beyond in a row counts once: wild batches stand alone, and a spike of many values is no proof of many.
+    """
     if z.size < SHORT:
         return SHORT_FREEDOM
-    share = (int((np.abs(z) > TAIL).sum()) + SURE) / z.size
+    beyond = np.abs(z) > TAIL
+    rows = int(beyond[0]) + int((beyond[1:] & ~beyond[:-1]).sum())
+    share = (rows + SURE) / z.size
     return max((v for v in FREEDOM if 2 * student_tail(TAIL, v) >= share), default=FREEDOM[0])
 
 
@@ -167,6 +173,8 @@ def _jump(x: Array, y: Array, look: _Look, i: int) -> Excursion | None:
         points = look.points(int(after[onset]), int(after[max(end, onset)]))
         return Excursion("spike", *points, look.width, size, 0.0)
     cut = _cut(y, look, i, sign)
+    if sign < 0 and (begins := _begins(look, i)) is not None:
+        return Excursion("spike", *look.points(begins, i), look.width, abs(size), 0.0)
     if sign > 0:
         highest = float(look.bins[i + 1 : i + 7].max() - look.middle[i - 2])
         if highest > 2 * stays:
@@ -176,6 +184,14 @@ def _jump(x: Array, y: Array, look: _Look, i: int) -> Excursion | None:
         return None
     drop = Excursion("drop", cut - 1, cut, look.width, size - float(look.drift[i]), 0.0)
     return drop if _sharp(x, y, look, i) else None
+
+
+def _begins(look: _Look, i: int) -> int | None:
+    """Where the spike begins that ends with the fall after bin i: shortly before, the curve was as low as after it."""
+    first = max(i - LONG, 0)
+    before = look.middle[first : max(i - 1, 0)]
+    low = np.flatnonzero(before < float(look.middle[i + 3]) + STAYS * abs(float(look.jump[i])))
+    return first + int(low[-1]) + 1 if low.size else None
 
 
 def _slope(look: _Look, i: int, after: NDArray[np.intp]) -> float:
@@ -200,6 +216,7 @@ def _cut(y: Array, look: _Look, i: int, sign: float) -> int:
 def _settled(x: Array, y: Array, e: Excursion) -> Excursion:
     """The spike, or where lines before and well after it do not meet, what has stayed of it."""
     e = replace(e, last=_end(y, e))
+    e = replace(e, size=_height(y, e))
     length = e.last - e.first + 1
     far = max(20, 2 * length)
     before = slice(max(0, e.first - far), e.first)
@@ -214,6 +231,14 @@ def _settled(x: Array, y: Array, e: Excursion) -> Excursion:
     error = math.hypot(old.value_error, new.value_error, old.bend_in_value, new.bend_in_value)
     lasting = stays > max(OFFSET * error, LITTLE * e.size)
     return replace(e, kind="spike_not_recovered", size=stays) if lasting else e
+
+
+def _height(y: Array, e: Excursion) -> float:
+    """How high it reaches above what was before: of a bin of many points, the mean alone would hide it."""
+    if e.width == 1 or e.first < 2:
+        return e.size
+    before = float(np.median(y[max(0, e.first - 10) : e.first]))
+    return max(e.size, float(running_median(y[e.first : e.last + 1]).max()) - before)
 
 
 def _end(y: Array, e: Excursion) -> int:

@@ -59,7 +59,7 @@ def offset(step: ArrayLike, value: ArrayLike, at: float, *, until: float = math.
     steady = abs(lacks) < allowed + SURE * lacks_error
     for share in TAUS:
         tau = share * float(x[-1] - at)
-        fading = np.where(late, np.exp(-(x - at) / tau), 0.0)
+        fading = np.where(late, np.exp(-np.maximum(x - at, 0.0) / tau), 0.0)
         jump, jump_error = last_coefficient(np.column_stack([design, fading]), y)
         steady = steady and abs(jump) < allowed + SURE * jump_error
     return Offset(size, error, steady, int(late.sum()))

@@ -5,17 +5,16 @@ Every function takes a Run and answers None when the run does not offer enough. 
 
 from talweg.evidence.ahead import Ahead, Forecast, forecast, why_no_forecast
 from talweg.evidence.batch import OffBatch, adam_like, batch_told, in_windows, late_level, off_batch
+from talweg.evidence.events import RunEvent, departures, events
 from talweg.evidence.fitted import RunFit, fit, scatter
 from talweg.evidence.levels import (
     FEW,
     EvalNoise,
     Gap,
     Judged,
-    RunEvent,
     above_logged,
     batch_noise,
     eval_noise,
-    events,
     gap,
     judged,
     tail_trend,
@@ -49,6 +48,7 @@ from talweg.evidence.schedules import (
     rises_late,
 )
 from talweg.evidence.single_rank import cost_of_single_rank
+from talweg.evidence.spikes import Spike, above_the_law_before, spikes
 from talweg.evidence.stretch import Stretch, stretched
 from talweg.evidence.unseen import Unseen, unseen
 from talweg.evidence.updates import by_step, length
@@ -68,9 +68,11 @@ __all__ = [
     "Resume",
     "RunEvent",
     "RunFit",
+    "Spike",
     "Stretch",
     "Unseen",
     "above_logged",
+    "above_the_law_before",
     "adam_like",
     "artefact",
     "at_frequencies",
@@ -82,6 +84,7 @@ __all__ = [
     "cost_of_schedule",
     "cost_of_single_rank",
     "decay_is_over",
+    "departures",
     "end_is_known",
     "eval_noise",
     "events",
@@ -116,6 +119,7 @@ __all__ = [
     "risen_before",
     "rises_late",
     "scatter",
+    "spikes",
     "still_warming",
     "stretched",
     "tail_trend",

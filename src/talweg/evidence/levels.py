@@ -1,4 +1,4 @@
-"""Levels, trend, noise, gap and events of a run's curves."""
+"""Levels, trend, noise and gap of a run's curves."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg.curve import events as curve_events
 from talweg.curve import level as curve_level
 from talweg.curve import noise as curve_noise
 from talweg.curve import trend as curve_trend
@@ -50,18 +49,6 @@ class Gap:
     value: Estimate  # nats, at the end of the log
     growth: Estimate | None  # nats per 1,000 steps
     like_for_like: bool  # both in evaluation mode
-
-
-@dataclass(frozen=True)
-class RunEvent:
-    """An event of one column of the run."""
-
-    kind: str
-    series: str
-    first_step: float
-    last_step: float
-    size: float
-    significance: float
 
 
 @lru_cache(maxsize=32)
@@ -216,14 +203,3 @@ def _gap(step: Array, value: Array, like_for_like: bool) -> Gap | None:
     slope = curve_trend.trend(step[part], value[part])
     growth = None if slope is None else Estimate.normal(1000 * slope.slope, 1000 * slope.standard_error)
     return Gap(Estimate.normal(found.value, found.standard_error), growth, like_for_like)
-
-
-@lru_cache(maxsize=32)
-def events(run: Run) -> tuple[RunEvent, ...]:
-    """Events of the loss columns and the gradient norm, in the order of their steps."""
-    found: list[RunEvent] = []
-    for name in ("train_loss", "train_eval_loss", "val_loss", "grad_norm"):
-        series: Series = getattr(run, name)
-        for e in curve_events.events(series.step, series.value):
-            found.append(RunEvent(e.kind, name, e.first_step, e.last_step, e.size, e.significance))
-    return tuple(sorted(found, key=lambda e: e.first_step))

@@ -118,6 +118,9 @@ def _event(event: Event) -> dict[str, Any]:
         "last_step": _count(event.last_step),
         "size": event.size,
         "because": event.because,
+        "seen_in": event.seen_in or None,
+        "period": event.period,
+        "significance": event.significance,
     }
 
 
