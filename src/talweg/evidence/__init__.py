@@ -39,6 +39,7 @@ from talweg.evidence.plan import horizon, peak_rate, rate_at, rate_share, still_
 from talweg.evidence.restarts import Restart, restart
 from talweg.evidence.resumes import RateSeam, Resume, rate_seam, resumes
 from talweg.evidence.single_rank import cost_of_single_rank
+from talweg.evidence.standing import Standing, standing, stopped
 from talweg.evidence.unseen import Unseen, unseen
 from talweg.evidence.updates import by_step, length
 
@@ -56,6 +57,7 @@ __all__ = [
     "Resume",
     "RunEvent",
     "RunFit",
+    "Standing",
     "Unseen",
     "above_logged",
     "artefact",
@@ -89,7 +91,9 @@ __all__ = [
     "resumes",
     "risen_before",
     "scatter",
+    "standing",
     "still_warming",
+    "stopped",
     "tail_trend",
     "train_level",
     "trend",
