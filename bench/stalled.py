@@ -151,13 +151,15 @@ def telling(loss: Series, at: int, num: int) -> bool:
     """Whether `num` evaluations can tell the pace that the run had from none, at 80 % power, by their noise alone."""
     part = slice(max(at - max(num, at // 4), 0), at + 1)
     x, y = loss.step[part], loss.value[part]
-    slope = float(np.polyfit(x, y, 1)[0])
+    pace = max(-float(np.polyfit(x, y, 1)[0]) * float(x.mean() / x[-1]) ** 1.5, 0.0)  # of 1/sqrt(step), at its end
     found = noise(loss.step[: at + 1], loss.value[: at + 1])
     assert found is not None
     spacing = float(np.median(np.diff(loss.step[: at + 1])[-10:]))
+    step = x[-1] + spacing * np.arange(1, num + 1)
+    fall = pace * 2 * x[-1] * (1 - np.sqrt(x[-1] / step))
     lag1 = max(found.lag1, 0.0)
-    error = found.sd * np.sqrt((1 + lag1) / (1 - lag1) * 12 / (num * (num**2 - 1))) / spacing
-    return bool(-slope > 2.49 * error)
+    error = found.sd * np.sqrt((1 + lag1) / (1 - lag1))
+    return bool(np.sqrt(((fall - fall.mean()) ** 2).sum()) > 2.49 * error)
 
 
 def main() -> None:

@@ -14,13 +14,13 @@ from talweg.evidence.levels import judged, tail_trend, trend
 from talweg.evidence.norm import at_frequencies
 from talweg.evidence.plan import rate_at, still_warming
 from talweg.laws import stopped as law_stopped
-from talweg.run import Run
+from talweg.run import Run, Series
 
 Course = Literal["falling", "flat", "rising", "too_short"]
 SURE = 2.0  # standard errors of a trend that is called a fall
 SURE_RISE = 2.33  # and of one that is called a rise, an alarm: one in a hundred flat curves exceeds it
 TAIL_SURE = 3.0  # standard errors, of a fall that only the longer tail shows: under 1 % of plateaus. Our choice
-STOPPED = 2.5  # standard errors of the missing share of a fall. Chosen a family left out: notes/stalled.md
+STOPPED = 2.0  # standard errors of the missing share of a fall. Chosen a family left out: notes/stalled.md
 MISSING = 0.5  # of the expected fall
 STILL = 1e-5  # of the peak rate: below it weights do not move by anything that a loss shows
 FEW = 3  # evaluations at such a rate
@@ -43,7 +43,7 @@ def standing(run: Run) -> Standing | None:
     if now.value > SURE_RISE * now.sd:
         return Standing("rising", _pace(now))
     stop = stopped(run)
-    if stop is not None and _has_stopped(stop):
+    if stop is not None:
         return Standing("flat", _told(stop))
     if now.value < -SURE * now.sd:
         return Standing("falling", _pace(now))
@@ -59,14 +59,23 @@ def standing(run: Run) -> Standing | None:
 
 @lru_cache(maxsize=32)
 def stopped(run: Run) -> law_stopped.Stopped | None:
+    """The last stretch in which the fall that was expected is missing. None where it is not, or none was expected."""
     found, j = fit(run), judged(run)
     if found is None or j is None:
         return None
-    return law_stopped.stopped(j.loss.step, j.loss.value, found.path, gain_prior=gain_prior(run))
+    windows = law_stopped.windows(j.loss.step, j.loss.value, found.path, gain_prior=gain_prior(run))
+    return next((window for window in windows if _has_stopped(j.loss, window)), None)
 
 
-def _has_stopped(stop: law_stopped.Stopped) -> bool:
-    return stop.z > STOPPED and stop.missing > MISSING and 1 - stop.missing < SURE * stop.left_error
+def _has_stopped(loss: Series, stop: law_stopped.Stopped) -> bool:
+    """The fall is missing, no more and no less than it; or the window is level by a line that knows of no law."""
+    if stop.z <= STOPPED or stop.missing <= MISSING:
+        return False
+    if abs(1 - stop.missing) < SURE * stop.left_error:
+        return True
+    late = loss.between(stop.first_step, math.inf)
+    line = curve_trend.trend(late.step, late.value)
+    return line is not None and abs(line.slope) < SURE * line.standard_error
 
 
 def _told(stop: law_stopped.Stopped) -> str:

@@ -7,7 +7,7 @@ what the points lie above it, over the window and as many points before it
     r_i = a + w f_i + noise          w = 0: the fall goes on as expected, w = 1: it has stopped
 
 so w is the share of the fall that is missing. Its error holds the noise, its autocorrelation, and the spread of the
-expected fall itself. Of all windows the one whose w is the most of its error counts: where a stop begins is not known.
+expected fall itself. Where a stop begins is not known, so there are windows of many lengths.
 """
 
 import math
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from talweg.curve.noise import noise
+from talweg.curve.noise import Noise, noise
 from talweg.curve.points import binned
 from talweg.laws import forecast as law
 from talweg.laws.annealing import Array, Path
@@ -43,34 +43,30 @@ class Stopped:
         return self.missing / self.error
 
 
-def stopped(
-    step: Array, value: Array, path: Path, *, gain_prior: tuple[float, float], sd: float | None = None
-) -> Stopped | None:
-    """The window that tells most of a stop. None where no window has an expected fall, or too few points come before.
+def windows(
+    step: Array, value: Array, path: Path, *, gain_prior: tuple[float, float]
+) -> tuple[Stopped, ...]:
+    """What each window says, the one that tells most of a stop first. Empty where none has an expected fall, or too few
+    points come before.
 
     step, value: (T,) finite, ascending
     path:        of the learning rate, to the last step or beyond
-    sd:          of one point, where it is known to be more than the curve's own scatter
     """
     x, y = binned(step, value, BINS)
     scatter = noise(x, y)
-    if scatter is None:
-        return None
-    lag1 = max(scatter.lag1, 0.0)
-    spread = max(scatter.sd, 1e-9 if sd is None or x.size < step.size else sd)
-    best, size = None, float(SHORTEST)
+    if scatter is None or scatter.sd <= 0:
+        return ()
+    found, size = [], float(SHORTEST)
     while size <= x.size / 2 and x.size - int(size) >= BEFORE:
-        found = _window(x, y, int(size), path, spread, lag1, gain_prior)
-        if found is not None and (best is None or found.z > best.z):
-            best = found
-        size = max(size * LONGER, size + 1)
-    return best
+        found.append(_window(x, y, int(size), path, scatter, gain_prior))
+        size *= LONGER
+    return tuple(sorted((w for w in found if w is not None), key=lambda w: -w.z))
 
 
 def _window(
-    x: Array, y: Array, num: int, path: Path, sd: float, lag1: float, gain_prior: tuple[float, float]
+    x: Array, y: Array, num: int, path: Path, scatter: Noise, gain_prior: tuple[float, float]
 ) -> Stopped | None:
-    start = x.size - num
+    start, sd, lag1 = x.size - num, scatter.sd, max(scatter.lag1, 0.0)
     fitted = law.fit(x[:start], y[:start], path, noise_sd=sd, gain_prior=gain_prior)
     if fitted is None:
         return None
