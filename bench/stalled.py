@@ -175,11 +175,13 @@ def main() -> None:
     for (kind, family), counts in sorted(table.items()):
         total = counts.total()
         wrong = counts["flat"] + counts["rising"] if kind in ("falls", "unsure") else counts["flat"]
-        print(f"{kind:28}{family:16}{total:6}  {'stalled' if kind in ('falls', 'unsure') else 'flat':8}"
-              f"{100 * wrong / total:6.1f} %  {dict(counts)}")
+        print(
+            f"{kind:28}{family:16}{total:6}  {'stalled' if kind in ('falls', 'unsure') else 'flat':8}"
+            f"{100 * wrong / total:6.1f} %  {dict(counts)}"
+        )
     if "--list" in sys.argv:
         for row in rows:
-            if row[0] == "falls" and row[4] in ("flat", "rising") or row[0].startswith("stopped") and row[4] != "flat":
+            if (row[0] == "falls" and row[4] in ("flat", "rising")) or (row[0].startswith("stopped") and row[4] != "flat"):
                 print("  ", *row)
     print(f"{time.perf_counter() - began:.0f} s")
 

@@ -25,6 +25,8 @@ class Now:
     val: Estimate | None
     trend: Estimate | None  # nats per 1,000 steps, of the loss the run is judged by
     probability_of_rise: float | None  # that one evaluation lies above the one before, at this trend and noise
+    next_hundredth: evidence.Next | None = None  # until the loss is 0.01 lower, at this trend
+    smallest: evidence.Smallest | None = None  # change that this log could have shown
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Diagnosis:
     readings: tuple[ReadingOfRun, ...]
     myths: tuple[Myth, ...]
     events: tuple[Event, ...]
+    why: str = ""  # the evidence for the state, in one sentence
 
     def by_verdict(self, verdict: str) -> tuple[Cause, ...]:
         return tuple(cause for cause in self.causes if cause.finding.verdict == verdict)
@@ -119,6 +122,7 @@ def diagnose(run: Run) -> Diagnosis:
         readings=readings.readings(asked, sound=state not in LOST),
         myths=myths.myths(asked, sound=state not in LOST),
         events=tuple(_event(e) for e in evidence.events(run)),
+        why=why,
     )
 
 
@@ -149,6 +153,8 @@ def _now(run: Run) -> Now | None:
         val=evidence.val_level(run),
         trend=evidence.trend(run),
         probability_of_rise=noise.probability_of_rise if noise else None,
+        next_hundredth=evidence.next_hundredth(run),
+        smallest=evidence.smallest(run),
     )
 
 
@@ -181,7 +187,7 @@ DONE_SHARE = 0.995  # of the plan
 def _state(run: Run, present: set[str]) -> tuple[State, str]:
     """The state and the evidence for it."""
     if "diverged" in present and not _broken(run):
-        return "diverged", ""
+        return "diverged", "it rose by more than its noise and has not come back: see the cause diverged"
     return standing(run)
 
 

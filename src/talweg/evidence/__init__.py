@@ -35,6 +35,7 @@ from talweg.evidence.norm import (
     other_unit,
     why_not,
 )
+from talweg.evidence.pace import Next, NoiseSplit, Smallest, next_hundredth, noise_split, smallest
 from talweg.evidence.plan import horizon, peak_rate, rate_at, rate_share, still_warming
 from talweg.evidence.restarts import Restart, restart
 from talweg.evidence.resumes import RateSeam, Resume, rate_seam, resumes
@@ -52,11 +53,14 @@ __all__ = [
     "Forecast",
     "Gap",
     "Judged",
+    "Next",
+    "NoiseSplit",
     "RateSeam",
     "Restart",
     "Resume",
     "RunEvent",
     "RunFit",
+    "Smallest",
     "Standing",
     "Unseen",
     "above_logged",
@@ -81,6 +85,8 @@ __all__ = [
     "judged",
     "length",
     "more_tokens",
+    "next_hundredth",
+    "noise_split",
     "other_unit",
     "peak_rate",
     "rate_at",
@@ -91,6 +97,7 @@ __all__ = [
     "resumes",
     "risen_before",
     "scatter",
+    "smallest",
     "standing",
     "still_warming",
     "stopped",

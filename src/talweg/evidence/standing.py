@@ -42,6 +42,8 @@ def standing(run: Run) -> Standing | None:
         return still
     if now.value > SURE_RISE * now.sd:
         return Standing("rising", _pace(now))
+    if (risen := _risen(run)) is not None:
+        return Standing("rising", f"{_pace(risen)} over the stretch in which a fall was expected")
     stop = stopped(run)
     if stop is not None:
         return Standing("flat", _told(stop))
@@ -49,22 +51,45 @@ def standing(run: Run) -> Standing | None:
         return Standing("falling", _pace(now))
     tail, found = tail_trend(run), fit(run)
     if tail is not None and tail.value < -TAIL_SURE * tail.sd and _agree(tail, now):
-        return Standing("falling", f"{_pace(tail)} by a power law over the last third; the last stretch alone cannot tell")
+        return Standing(
+            "falling", f"{_pace(tail)} by a power law over the last third; the last stretch alone cannot tell"
+        )
     if at_frequencies(run) is not None:
-        return Standing("too_short", "the learning rate is still rising") if still_warming(run) else Standing("flat", "")
+        return (
+            Standing("too_short", "the learning rate is still rising") if still_warming(run) else Standing("flat", "")
+        )
     if found is not None and found.trend.value < -SURE * found.trend.sd and _agree(found.trend, now):
-        return Standing("falling", f"{_pace(found.trend)} by the law fitted to the whole curve; the last stretch alone cannot tell")
+        return Standing(
+            "falling", f"{_pace(found.trend)} by the law fitted to the whole curve; the last stretch alone cannot tell"
+        )
     return Standing("flat", _pace(now))
+
+
+@lru_cache(maxsize=32)
+def _windows(run: Run) -> tuple[law_stopped.Stopped, ...]:
+    found, j = fit(run), judged(run)
+    if found is None or j is None:
+        return ()
+    return law_stopped.windows(j.loss.step, j.loss.value, found.path, gain_prior=gain_prior(run))
 
 
 @lru_cache(maxsize=32)
 def stopped(run: Run) -> law_stopped.Stopped | None:
     """The last stretch in which the fall that was expected is missing. None where it is not, or none was expected."""
-    found, j = fit(run), judged(run)
-    if found is None or j is None:
+    j = judged(run)
+    return None if j is None else next((w for w in _windows(run) if _has_stopped(j.loss, w)), None)
+
+
+def _risen(run: Run) -> Estimate | None:
+    """The slope of the stretch that tells most of a stop, nats per 1,000 steps, where it is a rise."""
+    j, windows = judged(run), _windows(run)
+    if j is None or not windows or windows[0].z <= STOPPED or windows[0].missing <= 1:
         return None
-    windows = law_stopped.windows(j.loss.step, j.loss.value, found.path, gain_prior=gain_prior(run))
-    return next((window for window in windows if _has_stopped(j.loss, window)), None)
+    late = j.loss.between(windows[0].first_step, math.inf)
+    line = curve_trend.trend(late.step, late.value)
+    if line is None or line.slope <= SURE_RISE * line.standard_error:
+        return None
+    return Estimate.normal(1000 * line.slope, 1000 * line.standard_error)
 
 
 def _has_stopped(loss: Series, stop: law_stopped.Stopped) -> bool:
@@ -81,7 +106,7 @@ def _has_stopped(loss: Series, stop: law_stopped.Stopped) -> bool:
 def _told(stop: law_stopped.Stopped) -> str:
     return (
         f"over the last {stop.num} values, from step {stop.first_step:,.0f}, {stop.missing:.0%} "
-        f"(+-{1.2816 * stop.error:.0%}) of the {stop.expected:.4f} nats that the curve before them and the learning rate "
+        f"(+-{1.2816 * stop.error:.0%}) of the {stop.expected:.4f} nats that the curve before them and the rate "
         "let expect are missing"
     )
 

@@ -43,9 +43,7 @@ class Stopped:
         return self.missing / self.error
 
 
-def windows(
-    step: Array, value: Array, path: Path, *, gain_prior: tuple[float, float]
-) -> tuple[Stopped, ...]:
+def windows(step: Array, value: Array, path: Path, *, gain_prior: tuple[float, float]) -> tuple[Stopped, ...]:
     """What each window says, the one that tells most of a stop first. Empty where none has an expected fall, or too few
     points come before.
 
