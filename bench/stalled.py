@@ -181,7 +181,8 @@ def main() -> None:
         )
     if "--list" in sys.argv:
         for row in rows:
-            if (row[0] == "falls" and row[4] in ("flat", "rising")) or (row[0].startswith("stopped") and row[4] != "flat"):
+            stalled = row[4] in ("flat", "rising")
+            if (row[0] == "falls" and stalled) or (row[0].startswith("stopped") and row[4] != "flat"):
                 print("  ", *row)
     print(f"{time.perf_counter() - began:.0f} s")
 

@@ -76,17 +76,15 @@ def test_the_next_hundredth_by_hand() -> None:
 
 
 def test_the_smallest_change_is_seen_four_times_in_five() -> None:
-    """Runs that fall by just that slope, told from none at one-sided 5 %."""
+    """At least: runs that fall by just that slope throughout are called falling."""
     rng, step = np.random.default_rng(3), np.arange(0.0, 4001, 100)
     flat = [evidence.smallest(Run(val_loss=Series.of(step, 4 + 0.01 * rng.standard_normal(41)))) for _ in range(60)]
     slope = float(np.median([f.per_1000_steps for f in flat if f is not None]))
     seen = 0
-    for _ in range(200):
+    for _ in range(100):
         value = 4 - slope * step / 1000 + 0.01 * rng.standard_normal(41)
-        now = evidence.trend(Run(val_loss=Series.of(step, value)))
-        assert now is not None
-        seen += now.value < -1.6449 * now.sd
-    assert 0.65 < seen / 200 < 0.95
+        seen += diagnose_state(Run(val_loss=Series.of(step, value))) == "falling"
+    assert seen / 100 >= 0.8
 
 
 def test_sampling_noise_stays_and_that_of_the_weights_goes_with_the_rate() -> None:
