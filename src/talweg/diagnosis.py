@@ -25,6 +25,8 @@ class Now:
     val: Estimate | None
     trend: Estimate | None  # nats per 1,000 steps, of the loss the run is judged by
     probability_of_rise: float | None  # that one evaluation lies above the one before, at this trend and noise
+    next_hundredth: evidence.Next | None = None  # until the loss is 0.01 lower, at this trend
+    smallest: evidence.Smallest | None = None  # change that this log could have shown
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class Diagnosis:
     readings: tuple[ReadingOfRun, ...]
     myths: tuple[Myth, ...]
     events: tuple[Event, ...]
+    why: str = ""  # the evidence for the state, in one sentence
 
     def by_verdict(self, verdict: str) -> tuple[Cause, ...]:
         return tuple(cause for cause in self.causes if cause.finding.verdict == verdict)
@@ -108,7 +111,7 @@ def diagnose(run: Run) -> Diagnosis:
     causes = sorted((_ask(name, module, asked) for name, module in catalogue.catalogue().items()), key=_rank)
     present = [cause for cause in causes if cause.finding.verdict == "present"]
     now = _now(run)
-    state, why = _state(run, {cause.name for cause in present}, now)
+    state, why = _state(run, {cause.name for cause in present})
     return Diagnosis(
         run=run,
         state=state,
@@ -122,6 +125,7 @@ def diagnose(run: Run) -> Diagnosis:
         readings=readings.readings(asked, sound=state not in LOST),
         myths=myths.myths(asked, sound=state not in LOST),
         events=tuple(_event(e) for e in evidence.events(run)),
+        why=why,
     )
 
 
@@ -152,6 +156,8 @@ def _now(run: Run) -> Now | None:
         val=evidence.val_level(run),
         trend=evidence.trend(run),
         probability_of_rise=noise.probability_of_rise if noise else None,
+        next_hundredth=evidence.next_hundredth(run),
+        smallest=evidence.smallest(run),
     )
 
 
@@ -179,52 +185,31 @@ def _event(e: evidence.RunEvent) -> Event:
     return Event(e.kind, e.series, e.first_step, e.last_step, e.size, because, e.seen_in, e.period, e.significance)
 
 
-SURE = 1.6449  # one-sided 95 % of a normal: what a trend must exceed, in its standard errors, to be called one
-TAIL_SURE = 3.0  # standard errors, of a fall that only the longer tail shows: under 1 % of plateaus. Our choice
 FEWEST_VALUES = 8  # of the judged loss; below this no state is claimed
 DONE_SHARE = 0.995  # of the plan
 
 
-def _state(run: Run, present: set[str], now: Now | None) -> tuple[State, str]:
+def _state(run: Run, present: set[str]) -> tuple[State, str]:
     """The state and the evidence for it."""
+    if "diverged" in present and not _broken(run):
+        return "diverged", "it rose by more than its noise and has not come back: see the cause diverged"
+    return standing(run)
+
+
+def standing(run: Run) -> tuple[State, str]:
+    """The state by the numbers and the curve alone, and the evidence for it: all but whether it has diverged."""
     if broken := _broken(run):
         return "broken", broken
-    if "diverged" in present:
-        return "diverged", ""
-    judged = evidence.judged(run)
-    if now is None or now.trend is None or judged is None or len(judged.loss) < FEWEST_VALUES:
+    judged, trend = evidence.judged(run), evidence.trend(run)
+    if run.last_step is None or trend is None or judged is None or len(judged.loss) < FEWEST_VALUES:
         num = max(len(s.finite) for s in (run.val_loss, run.train_eval_loss, run.train_loss))
         return "too_short", f"{num} values of the loss tell no trend; {FEWEST_VALUES} are needed"
     end = evidence.horizon(run)
-    if end is not None and now.step >= DONE_SHARE * end:
+    if end is not None and run.last_step >= DONE_SHARE * end:
         return "finished", f"the plan's {end:,.0f} steps are done"
-    if _sure(now.trend) < 0:
-        return "falling", _pace(now.trend)
-    if _sure(now.trend) > 0:
-        return "rising", _pace(now.trend)
-    tail, fit = evidence.tail_trend(run), evidence.fit(run)
-    if tail is not None and tail.value < -TAIL_SURE * tail.sd and _agree(tail, now.trend):
-        return "falling", f"{_pace(tail)} by a power law over the last third; the last stretch alone cannot tell"
-    if evidence.at_frequencies(run) is not None:
-        return ("too_short", "the learning rate is still rising") if evidence.still_warming(run) else ("flat", "")
-    if fit is not None and fit.schedule_known and _sure(fit.trend) < 0 and _agree(fit.trend, now.trend):
-        return "falling", f"{_pace(fit.trend)} by the law fitted to the whole curve; the last stretch alone cannot tell"
-    return "flat", _pace(now.trend)
-
-
-def _sure(trend: Estimate) -> int:
-    """-1, 0 or 1: the sign of a trend that is beyond SURE of its standard errors."""
-    if abs(trend.value) <= SURE * trend.sd:
-        return 0
-    return 1 if trend.value > 0 else -1
-
-
-def _agree(one: Estimate, other: Estimate) -> bool:
-    return abs(one.value - other.value) < SURE * math.hypot(one.sd, other.sd)
-
-
-def _pace(trend: Estimate) -> str:
-    return f"{trend.value:+.4f} nats per 1,000 steps ({trend.low:+.4f} to {trend.high:+.4f})"
+    found = evidence.standing(run)
+    assert found is not None, "there is a trend"
+    return found.state, found.because
 
 
 def _broken(run: Run) -> str:

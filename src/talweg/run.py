@@ -61,8 +61,8 @@ class Series:
 
     def between(self, first: float, last: float) -> "Series":
         """The points with first <= step <= last."""
-        keep = (self.step >= first) & (self.step <= last)
-        return replace(self, step=self.step[keep], value=self.value[keep])
+        begin, end = int(np.searchsorted(self.step, first)), int(np.searchsorted(self.step, last, side="right"))
+        return replace(self, step=self.step[begin:end], value=self.value[begin:end])
 
     def at(self, step: ArrayLike) -> NDArray[np.float64]:
         """Linear interpolation; the first and last value are held outside the logged range. Needs one point."""

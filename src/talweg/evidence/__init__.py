@@ -35,6 +35,7 @@ from talweg.evidence.norm import (
     other_unit,
     why_not,
 )
+from talweg.evidence.pace import Next, NoiseSplit, Smallest, next_hundredth, noise_split, smallest
 from talweg.evidence.plan import begins_late, horizon, peak_rate, rate_at, rate_share, still_warming
 from talweg.evidence.restarts import Restart, restart
 from talweg.evidence.resumes import RateSeam, Resume, rate_seam, resumes
@@ -49,6 +50,7 @@ from talweg.evidence.schedules import (
 )
 from talweg.evidence.single_rank import cost_of_single_rank
 from talweg.evidence.spikes import Spike, above_the_law_before, spikes
+from talweg.evidence.standing import Standing, standing, stopped
 from talweg.evidence.stretch import Stretch, stretched
 from talweg.evidence.unseen import Unseen, unseen
 from talweg.evidence.updates import by_step, length
@@ -62,13 +64,17 @@ __all__ = [
     "Forecast",
     "Gap",
     "Judged",
+    "Next",
+    "NoiseSplit",
     "OffBatch",
     "RateSeam",
     "Restart",
     "Resume",
     "RunEvent",
     "RunFit",
+    "Smallest",
     "Spike",
+    "Standing",
     "Stretch",
     "Unseen",
     "above_logged",
@@ -107,6 +113,8 @@ __all__ = [
     "lowest_best_peak",
     "more_tokens",
     "never_trained",
+    "next_hundredth",
+    "noise_split",
     "off_batch",
     "other_unit",
     "peak_rate",
@@ -119,8 +127,11 @@ __all__ = [
     "risen_before",
     "rises_late",
     "scatter",
+    "smallest",
     "spikes",
+    "standing",
     "still_warming",
+    "stopped",
     "stretched",
     "tail_trend",
     "train_level",

@@ -84,7 +84,7 @@ def fit(run: Run) -> RunFit | None:
     rates = rate if known and rate is not None else np.ones_like(steps)
     complete = annealing.complete(steps, rates)
     path = annealing.path(steps, rates, complete)
-    prior = _gain_prior(run, rate if known else None)
+    prior = gain_prior(run)
     found = law.fit(j.loss.step, j.loss.value, path, noise_sd=scatter(run, j), gain_prior=prior)
     return None if found is None else RunFit(j, found, path, complete, end, known)
 
@@ -110,7 +110,10 @@ def counterfactual(run: Run, schedule: Schedule, steps: float) -> Estimate | Non
     return Estimate.normal(mean, sd)
 
 
-def _gain_prior(run: Run, rate: Array | None) -> tuple[float, float]:
-    f = run.facts
-    peak = f.peak_learning_rate if rate is None else float(rate.max())
+def gain_prior(run: Run) -> tuple[float, float]:
+    """Median and sd of the logarithm of what a whole decay of this run's rate gives, before its curve is asked."""
+    f, peak = run.facts, run.facts.peak_learning_rate
+    rate = rate_at(run, annealing.grid(horizon(run) or run.last_step or 0.0))
+    if rate is not None and float(rate.max()) > 0:
+        peak = float(rate.max())
     return gain.prior(f.parameters, peak, f.tokens_per_step, f.optimizer)

@@ -7,6 +7,7 @@ from typing import Any
 import talweg
 from talweg.diagnosis import Cause, Diagnosis, Event
 from talweg.estimate import Estimate
+from talweg.evidence import Next, Smallest
 from talweg.finding import Remedy
 from talweg.report.view import num_epochs
 
@@ -18,6 +19,7 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
         "talweg": talweg.__version__,
         "run": _run(diagnosis),
         "state": diagnosis.state,
+        "state_because": diagnosis.why,
         "headline": diagnosis.headline,
         "now": now
         and {
@@ -26,6 +28,8 @@ def to_json(diagnosis: Diagnosis) -> dict[str, Any]:
             "val": _estimate(now.val),
             "trend": now.trend and {**_numbers(now.trend), "per": "1000 steps"},
             "probability_of_rise": now.probability_of_rise,
+            "next_hundredth": _next(now.next_hundredth),
+            "smallest_change": _smallest(now.smallest),
         },
         "expected": expected and {**_numbers(expected.loss), "because": expected.because},
         "forecast": forecast
@@ -70,6 +74,19 @@ def _count(value: float | None) -> float | None:
 
 def _estimate(estimate: Estimate | None) -> dict[str, float] | None:
     return None if estimate is None else _numbers(estimate)
+
+
+def _next(found: Next | None) -> dict[str, Any] | None:
+    """Until the loss is 0.01 nats lower; a `high` of null has no bound."""
+    if found is None:
+        return None
+    return {"steps": _estimate(found.steps), "tokens": _estimate(found.tokens), "hours": _estimate(found.hours)}
+
+
+def _smallest(found: Smallest | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {"per_1000_steps": found.per_1000_steps, "rest_of_plan": found.rest_of_plan, "power": 0.8}
 
 
 def _cause(cause: Cause) -> dict[str, Any]:

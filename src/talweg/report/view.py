@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import talweg
 from talweg import evidence
-from talweg.diagnosis import Cause, Diagnosis, Event
+from talweg.diagnosis import Cause, Diagnosis, Event, Now
 from talweg.estimate import Estimate
 from talweg.finding import Remedy
 from talweg.report import figures
@@ -190,7 +190,7 @@ def _standing(diagnosis: Diagnosis) -> tuple[Standing, ...]:
     if now is not None:
         levels = [Row(name, figures.with_interval(e)) for name, e in (("val", now.val), ("train", now.train)) if e]
         rows.append(Standing("now", tuple(levels) or _figure(None)))
-        rows.append(_trend(now.trend, now.probability_of_rise))
+        rows.append(_trend(now, diagnosis.state))
     rows.append(
         Standing("expected", _figure(expected.loss), because=plain(expected.because))
         if expected
@@ -208,13 +208,23 @@ def _figure(estimate: Estimate | None) -> tuple[Row, ...]:
     return (Row("", figures.with_interval(estimate) if estimate and estimate.finite else NOT_KNOWN),)
 
 
-def _trend(trend: Estimate | None, probability_of_rise: float | None) -> Standing:
-    if trend is None or not trend.finite:
+def _trend(now: Now, state: str) -> Standing:
+    """Of a run that falls, how long the next 0.01 take; of a flat one, what the log could have shown."""
+    if now.trend is None or not now.trend.finite:
         return Standing("trend", _figure(None))
     note = "nats per 1,000 steps"
-    if probability_of_rise is not None:
-        note += f"; P(an evaluation rises) {figures.percent(probability_of_rise)}"
-    return Standing("trend", _figure(trend), note)
+    if now.probability_of_rise is not None:
+        note += f"; P(an evaluation rises) {figures.percent(now.probability_of_rise)}"
+    if state == "falling" and now.next_hundredth is not None:
+        steps = now.next_hundredth.steps
+        note += f"; the next 0.01 in {whole(steps.value)} steps ({_from_to(steps)})"
+    elif state == "flat" and now.smallest is not None:
+        note += f"; a trend of {nats(now.smallest.per_1000_steps)} would have shown"
+    return Standing("trend", _figure(now.trend), note)
+
+
+def _from_to(steps: Estimate) -> str:
+    return f"{whole(steps.low)}–{whole(steps.high)}" if steps.finite else f"{whole(steps.low)} or more"
 
 
 def _cause(cause: Cause, rank: int = 0) -> CauseView:
