@@ -1,4 +1,11 @@
-"""The best global batch, as well as it is known."""
+"""The best global batch, as well as it is known.
+
+    B* = 0.58 D^0.571                                            D: tokens of the run; B: tokens per update
+    B* = (0.58 s^0.571)^(1 / (1 - 0.571))                        for a run of s updates: the B that is best for D = s B
+
+Known limit: other laws have other powers, and the loss is flat about the optimum, so B* is evidence of a factor 4 and
+no cause rests on it alone.
+"""
 
 from talweg.estimate import Estimate
 
