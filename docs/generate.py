@@ -1,4 +1,4 @@
-"""The generated pages: causes, commands, configuration, formats, the data folder, and the table of ARCHITECTURE.md.
+"""The generated pages: causes, commands, configuration, formats, science, data folder, and parts of the written ones.
 
 Everything here is taken from where the program itself keeps it, so no fact stands in two places. `make format` writes
 the pages; tests/test_docs.py compares what is written with what would be.
@@ -30,21 +30,25 @@ def pages() -> dict[Path, Callable[[], str]]:
         ROOT / "docs" / "configuration.md": configuration,
         ROOT / "docs" / "formats.md": formats,
         ROOT / "docs" / "data-format.md": data_format,
-        ROOT / "docs" / "scale.md": scale,
+        ROOT / "docs" / "scale.md": _page_of("scale"),
+        ROOT / "docs" / "science.md": _page_of("science"),
         ROOT / "ARCHITECTURE.md": architecture,
         ROOT / "README.md": readme,
     }
 
 
-def scale() -> str:
-    """A page with arithmetic of its own, which stands beside this file."""
-    path = ROOT / "docs" / "scale.py"
-    spec = importlib.util.spec_from_file_location("scale", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return str(module.page())
+def _page_of(name: str) -> Callable[[], str]:
+    """A page with a program of its own, which stands beside this file."""
+
+    def page() -> str:
+        spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return str(module.page())
+
+    return page
 
 
 def causes() -> str:
