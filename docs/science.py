@@ -220,8 +220,8 @@ def accuracy(found: dict[str, Any]) -> list[str]:
         ),
         "### Whether intervals hold what they say",
         f"The share of last values, and of points of the rest, that lay within. Over all cuts 80 % intervals "
-        f"held {whole['end 0.8']:.0%} of the ends and {whole['rest 0.8']:.0%} of the rest. The cuts of one run, and the "
-        "runs of one size, are not independent, so these shares are themselves known to some ten points only.",
+        f"held {whole['end 0.8']:.0%} of the ends and {whole['rest 0.8']:.0%} of the rest. The cuts of one run, and "
+        "the runs of one size, are not independent, so these shares are themselves known to some ten points only.",
         _table(
             ("seen", *(f"{level} %: {what}" for level in (50, 80, 95) for what in ("end", "rest"))),
             (
@@ -234,22 +234,22 @@ def accuracy(found: dict[str, Any]) -> list[str]:
         ),
         "### Schedules that were not seen",
         "The law fitted to three runs of one size (a cosine, a constant rate, and one drop of the rate) and tried on "
-        "six others: mean absolute error over their whole curves, nats. Beside it the multi-power law, its own code run "
-        "anew on the same runs ([notes/forecast.md](../notes/forecast.md)).",
+        "six others: mean absolute error over their whole curves, nats. Beside it the multi-power law, its own code "
+        "run anew on the same runs ([notes/forecast.md](../notes/forecast.md)).",
         _table(
             ("size", "this law", "multi-power law"),
             ((row["size"], f"{row['error']:.4f}", f"{RIVAL[row['size']]:.4f}") for row in found["held_out"]),
         ),
         "### The prior of the gain",
         f"Fitted anew to the {prior['runs']} runs with a decay: g = {prior['g']:.3f} "
-        f"(nu / 1e-9)^{prior['nu_power']:.2f} (N / 2e8)^{prior['size_power']:.2f}, alpha = {prior['alpha']:.3f}. ln g scatters "
-        f"{prior['scatter']:.3f} about that, {prior['scatter_as_stated']:.3f} about the law as it is stated above, "
+        f"(nu / 1e-9)^{prior['nu_power']:.2f} (N / 2e8)^{prior['size_power']:.2f}, alpha = {prior['alpha']:.3f}. "
+        f"ln g scatters {prior['scatter']:.3f} about that, {prior['scatter_as_stated']:.3f} about it as stated above, "
         f"{prior['scatter_size_left_out']:.3f} about a law that was fitted without the size at hand, and "
         f"{prior['scatter_of_one_g']:.3f} about one g for all.",
         "### What was not measured",
         "Runs under 25 M or over 3 B parameters, rates that end below a tenth of the peak, optimizers other than "
-        "AdamW, and text that is seen many times. There a forecast is carried on from these runs. What was tried and did not "
-        "help stands in [notes/forecast.md](../notes/forecast.md).",
+        "AdamW, and text that is seen many times. There a forecast is carried on from these runs. What was tried and "
+        "did not help stands in [notes/forecast.md](../notes/forecast.md).",
     ]
 
 

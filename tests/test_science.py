@@ -1,4 +1,4 @@
-"""The page docs/science.md: no law is left out of it, constants come with their comments, figures are those measured."""
+"""The page docs/science.md: no law is left out, constants come with their comments, figures are as measured."""
 
 import json
 import pkgutil
