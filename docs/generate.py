@@ -173,8 +173,8 @@ talweg read train.log --to csv -o run.csv                # the log as a table; p
   and which fact came from where. What `--config FILE` states wins over the log, and the log over what lies beside it.
 * **What one loss is.** A logged loss may be of one micro-batch, of a whole update (`batch`), a mean since the line
   before (`interval_mean`), a running mean, or an evaluation: each scatters and lags in its own way, so each reader says
-  which it is, and `unknown` where the log does not tell. All are turned to nats per token; one in a unit that is not
-  known is refused.
+  which it is, and `unknown` where the log does not tell. Everything is said in nats per token: what a format logs in
+  bits is converted, and bits per byte where the bytes per token are known.
 * **What is not there.** A cut last line is left out, of two values at one step the last one counts, NaN and inf are
   kept. A fact that nobody stated stays unknown.
 

@@ -18,7 +18,8 @@ CELLS = (
 # A run read, diagnosed and forecast in Python
 
 It needs `pip install .` alone. The log is that of the demo's faulty run, whose learning rate reached zero after a
-quarter of the steps. What the functions rest on: [the science](science.md); which logs are read: [formats](formats.md).""",
+quarter of the steps. What the functions rest on: [the science](science.md). Which logs are read:
+[formats](formats.md).""",
     ),
     (
         "code",
@@ -78,7 +79,7 @@ print(f"mean {came.mean():.2f}; {within:.0%} of them within the 80 % interval")"
 
 Had the decay been stretched over all steps from there on. `change` is the difference of the two ends. This model has
 seen a third of a token for each parameter; below ten the law says too little of what more steps bring
-([known limits](science.md)), so the true gain is larger than this.""",
+([known limits](science.md)), so the true gain is likely larger than this.""",
     ),
     (
         "code",
