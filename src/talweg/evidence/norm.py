@@ -7,7 +7,8 @@ same at the end of a cosine to a tenth, which the anchor had; recipe: 0.11 for t
 which lies 0 to 0.22 lower, else 0. The last factor turns nats per GPT-2 token into nats per token of this run; it is 1
 for GPT-2's vocabulary. The interval adds the corpus: 0.10 nats on FineWeb, 0.25 on any other text.
 
-Known limit: none is told below 10 M parameters and 0.2 B tokens, or where the text's bytes per token are not known.
+Known limit: none is told below 10 M parameters or 0.2 B tokens, or where the bytes per token of another vocabulary
+than GPT-2's are not known.
 """
 
 import math
