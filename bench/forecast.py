@@ -1,19 +1,22 @@
 """Accuracy of the forecast on public runs, out of sample: the prior's constants are fitted without the size at hand.
 
-    .venv/bin/python bench/forecast.py [SHARED]      SHARED holds data/curves (default ../shared)
+    .venv/bin/python bench/forecast.py [--write] [SHARED]      SHARED holds data/curves (default ../shared)
 
 Three tables. The rest of a run from its first part, by family: RMSE of the rest, mean absolute error of the end, and
 the same of "the last value stays" and of a power law in steps. Calibration: the share of ends, and of points of the
 rest (in ten blocks), within the 50, 80 and 95 % intervals. Held-out schedules: the law fitted to three runs of one
-size, tried on six others. Then the prior of g as `laws/gain.py` states it, fitted anew to all runs.
+size, tried on six others. Then the prior of g as `laws/gain.py` states it, fitted anew to all runs. `--write` writes
+the figures to docs/accuracy.json, from which docs/science.md has its tables.
 """
 
 import csv
+import json
 import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -194,40 +197,111 @@ def rms(x: Array) -> float:
     return float(np.sqrt(np.mean(x**2)))
 
 
-def main() -> None:
-    shared = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[2] / "shared")
+# ---------------------------------------------------------------- all figures
+
+
+def figures(shared: Path) -> dict[str, Any]:
+    """Every figure of the tables, rounded as they are shown; seconds are no part of it."""
     members = runs(shared)
     whole = whole_fits(members)
-    keys = {(run.family.split(",")[0], run.size) for run in members}
-    priors = {
-        key: fitted_prior([fit for fit in whole if (fit[0].family.split(",")[0], fit[0].size) != key]) for key in keys
-    }
+    keys = {group(run) for run in members}
+    left_out = {key: [fit for fit in whole if group(fit[0]) != key] for key in keys}
+    priors = {key: fitted_prior(rest_of) for key, rest_of in left_out.items()}
     scores = {
-        (run.family, share, run.name, run.size): rest(run, priors[run.family.split(",")[0], run.size], share)
+        (run.family, share, run.name, run.size): rest(run, priors[group(run)], share)
         for run in members
         for share in CUTS
     }
+    return {
+        "rest": [
+            _rest(family, share, [score for key, score in scores.items() if key[:2] == (family, share)])
+            for family in dict.fromkeys(run.family for run in members)
+            for share in CUTS
+        ],
+        "within": [
+            _within(share, [score for key, score in scores.items() if share is None or key[1] == share])
+            for share in (*CUTS, None)
+        ],
+        "held_out": [
+            {"size": size, "error": round(held_out(of_size(members, size))[0], 5)} for size in ("25M", "100M", "400M")
+        ],
+        "prior": _prior(whole, priors),
+    }
+
+
+def group(run: Public) -> tuple[str, str]:
+    """What is left out at once: one size of one collection."""
+    return run.family.split(",")[0], run.size
+
+
+def of_size(members: list[Public], size: str) -> dict[str, Public]:
+    return {run.name: run for run in members if run.size == size and run.family.startswith("multi")}
+
+
+def _rest(family: str, share: float, rows: list[dict[str, float]]) -> dict[str, Any]:
+    means = {name: round(float(np.mean([row[name] for row in rows])), 4) for name in ("rmse", "end", "last", "power")}
+    return {"family": family, "seen": share, "runs": len(rows), **means}
+
+
+def _within(share: float | None, rows: list[dict[str, float]]) -> dict[str, Any]:
+    names = [f"{what} {level}" for level in SIGMAS for what in ("end", "rest")]
+    return {"seen": share, **{name: round(float(np.mean([row[name] for row in rows])), 3) for name in names}}
+
+
+def _prior(whole: list[tuple[Public, float, float]], priors: dict[tuple[str, str], Prior]) -> dict[str, float]:
+    """The prior fitted to all runs; scatter of log g about it, about the law as stated, about that without the size
+    at hand, and about one g for all."""
+    prior = fitted_prior(whole)
+    stated = [
+        log - np.log(gain.prior(run.parameters, float(run.rate.max()), run.tokens_per_step)[0]) for run, log, _ in whole
+    ]
+    unseen = [log - np.array(priors[group(run)].coefficients) @ features(run) for run, log, _ in whole]
+    found = {
+        "runs": len(whole),
+        "g": float(np.exp(prior.coefficients[0])),
+        "nu_power": prior.coefficients[1],
+        "size_power": prior.coefficients[2],
+        "alpha": prior.alpha,
+        "scatter": prior.scatter,
+        "scatter_as_stated": rms(np.array(stated)),
+        "scatter_size_left_out": rms(np.array(unseen)),
+        "scatter_of_one_g": float(np.std([log for _, log, _ in whole])),
+    }
+    return {name: round(value, 3) for name, value in found.items()}
+
+
+def _from(share: float | None) -> str:
+    return "all" if share is None else f"from {share:.0%}"
+
+
+def main() -> None:
+    given = [word for word in sys.argv[1:] if word != "--write"]
+    shared = Path(given[0] if given else Path(__file__).parents[2] / "shared")
+    found = figures(shared)
+    if "--write" in sys.argv:
+        file = Path(__file__).parents[1] / "docs" / "accuracy.json"
+        file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        print(file)
     print("the rest of the same run")
     print(f"{'family':27s} seen  runs   rmse    |end|     last value  power law")
-    for family in dict.fromkeys(run.family for run in members):
-        for share in CUTS:
-            rows = [score for key, score in scores.items() if key[:2] == (family, share)]
-            rmse, end, last, power = (np.mean([row[name] for row in rows]) for name in ("rmse", "end", "last", "power"))
-            print(f"{family:27s} {share:4.2f}  {len(rows):4d}  {rmse:.4f}  {end:.4f}      {last:.4f}      {power:.4f}")
+    for row in found["rest"]:
+        print(
+            f"{row['family']:27s} {row['seen']:4.2f}  {row['runs']:4d}  {row['rmse']:.4f}  {row['end']:.4f}      ",
+            end="",
+        )
+        print(f"{row['last']:.4f}      {row['power']:.4f}")
     print("\nshare within the interval      50 %: end  rest     80 %: end  rest     95 %: end  rest")
-    for share in (*CUTS, None):
-        rows = [score for key, score in scores.items() if share is None or key[1] == share]
-        shares = [np.mean([row[f"{what} {level}"] for row in rows]) for level in SIGMAS for what in ("end", "rest")]
+    for row in found["within"]:
+        shares = [row[f"{what} {level}"] for level in SIGMAS for what in ("end", "rest")]
         told = "        ".join(f"   {value:5.0%}" for value in shares)
-        print(f"{'all' if share is None else f'from {share:.0%}':22s}{told}")
+        print(f"{_from(row['seen']):22s}{told}")
     print("\nheld-out schedules              mean absolute error      seconds to fit")
-    for size in ("25M", "100M", "400M"):
-        error, seconds = held_out({run.name: run for run in members if run.size == size and run.family[0] == "m"})
-        print(f"{size:32s}{error:.5f}                  {seconds:.2f}")
-    prior = fitted_prior(whole)
-    g, nu, power = np.exp(prior.coefficients[0]), *prior.coefficients[1:]
-    print(f"\ng = {g:.3f} (nu / 1e-9)^{nu:.3f} (N / 2e8)^{power:.3f}, scatter {prior.scatter:.3f}")
-    print(f"alpha {prior.alpha:.3f}")
+    members = runs(shared)
+    for row in found["held_out"]:
+        print(f"{row['size']:32s}{row['error']:.5f}                  {held_out(of_size(members, row['size']))[1]:.2f}")
+    prior = found["prior"]
+    print(f"\ng = {prior['g']} (nu / 1e-9)^{prior['nu_power']} (N / 2e8)^{prior['size_power']}")
+    print(", ".join(f"{name} {value}" for name, value in prior.items() if name.startswith(("alpha", "scatter"))))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The generated pages: causes, commands, configuration, formats, the data folder, and the table of ARCHITECTURE.md.
+"""The generated pages: causes, commands, configuration, formats, science, data folder, and parts of the written ones.
 
 Everything here is taken from where the program itself keeps it, so no fact stands in two places. `make format` writes
 the pages; tests/test_docs.py compares what is written with what would be.
@@ -16,6 +16,10 @@ import typing
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from talweg.run import Run
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = "docs/example/log.jsonl"
@@ -28,23 +32,28 @@ def pages() -> dict[Path, Callable[[], str]]:
         ROOT / "docs" / "causes.md": causes,
         ROOT / "docs" / "commands.md": commands,
         ROOT / "docs" / "configuration.md": configuration,
+        ROOT / "docs" / "forecast.ipynb": _page_of("notebook"),
         ROOT / "docs" / "formats.md": formats,
         ROOT / "docs" / "data-format.md": data_format,
-        ROOT / "docs" / "scale.md": scale,
+        ROOT / "docs" / "scale.md": _page_of("scale"),
+        ROOT / "docs" / "science.md": _page_of("science"),
         ROOT / "ARCHITECTURE.md": architecture,
         ROOT / "README.md": readme,
     }
 
 
-def scale() -> str:
-    """A page with arithmetic of its own, which stands beside this file."""
-    path = ROOT / "docs" / "scale.py"
-    spec = importlib.util.spec_from_file_location("scale", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return str(module.page())
+def _page_of(name: str) -> Callable[[], str]:
+    """A page with a program of its own, which stands beside this file."""
+
+    def page() -> str:
+        spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return str(module.page())
+
+    return page
 
 
 def causes() -> str:
@@ -137,16 +146,61 @@ def _toml(value: object, said: str) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
+BEFORE_FORMATS = """\
+Give `talweg diagnose`, `talweg forecast`, `talweg report` or `talweg read` what the trainer wrote: a file, a folder, or
+`-` for standard input. Nothing need be said about it.
+
+```sh
+talweg read train.log                                    # what was understood of it
+talweg diagnose train.log                                # why the loss has stopped falling
+ssh machine cat run/train.log.gz | talweg forecast -     # the rest of the curve
+talweg read train.log --follow                           # a line for each change, while it is written
+talweg read train.log --to csv -o run.csv                # the log as a table; parquet and json too
+```
+
+* **How a format is recognised.** By what stands in the log, not by its name: each reader looks at the first 64 KiB,
+  then at places further in and at the end, and the surest one reads it. Chatter, launchers' prefixes, colours,
+  progress bars and several processes in one file are passed over; how many lines were not understood is told. Where the
+  guess is wrong, `talweg read --format NAME` names one of the formats below; in the other commands, whose `--format` is
+  that of the answer, it is `--log-format NAME`.
+* **A folder.** A run folder, a tracker's folder, or one with a single log in it. Gzip, bzip2, xz and zstd (which needs
+  `pip install zstandard`) are unpacked.
+* **Several runs in one place.** `--which NAME`, or its number from 1. Of several runs in one text the last one is read
+  otherwise; of several in a tracker's store the one that logs a loss, and where more than one does, they are listed.
+* **Columns of another name.** `--loss-column NAME` for the training loss of a table, `--column val_loss=dev/nll` for
+  any other, `--column step=NAME` for the steps.
+* **The configuration.** A configuration beside the log is found and used without being named; `talweg read` says which,
+  and which fact came from where. What `--config FILE` states wins over the log, and the log over what lies beside it.
+* **What one loss is.** A logged loss may be of one micro-batch, of a whole update (`batch`), a mean since the line
+  before (`interval_mean`), a running mean, or an evaluation: each scatters and lags in its own way, so each reader says
+  which it is, and `unknown` where the log does not tell. Everything is said in nats per token: what a format logs in
+  bits is converted, and bits per byte where the bytes per token are known.
+* **What is not there.** A cut last line is left out, of two values at one step the last one counts, NaN and inf are
+  kept. A fact that nobody stated stays unknown.
+
+In Python: `talweg.read(path, config=..., which=..., columns={"val_loss": "dev/nll"}, format=...)`, and
+`for run in talweg.follow(path)`. A format that is missing is [one file](../CONTRIBUTING.md#add-a-reader)."""
+
+
 def formats() -> str:
-    """Which logs and configurations are read: the first paragraph of each reader's file."""
-    parts = ["# What Talweg reads", NOTICE.format(source="src/talweg/readers/ and src/talweg/configs/")]
+    """Which logs and configurations are read: the docstring of each reader, the first paragraph of the others'."""
+    parts = ["# What Talweg reads", NOTICE.format(source="src/talweg/readers/ and src/talweg/configs/"), BEFORE_FORMATS]
     for title, room in (("Logs", "talweg.readers"), ("Configurations", "talweg.configs")):
         package = importlib.import_module(room)
+        names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+        texts = {name: inspect.getdoc(importlib.import_module(f"{room}.{name}")) or "" for name in names}
         parts.append(f"## {title}")
-        for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
-            text = inspect.getdoc(importlib.import_module(f"{room}.{module.name}")) or ""
-            parts.append(f"### {module.name}\n\n{text.partition(chr(10) + chr(10))[0]}")
+        if title == "Configurations":
+            parts += [f"### {name}\n\n{text.partition(chr(10) + chr(10))[0]}" for name, text in texts.items()]
+        else:
+            parts.append(" · ".join(f"[{name}](#{name})" for name in names))
+            parts += [f"### {name}\n\n{_fenced(text)}" for name, text in texts.items()]
     return "\n\n".join(parts) + "\n"
+
+
+def _fenced(text: str) -> str:
+    """A docstring whose indented lines, which are lines of a log, stand in a block of their own."""
+    return re.sub(r"(?:^    .*\n?)+", lambda block: f"```text\n{inspect.cleandoc(block[0])}\n```\n", text, flags=re.M)
 
 
 READ_IT = """\
@@ -225,21 +279,52 @@ def architecture() -> str:
 
 
 def readme() -> str:
-    """README.md with the answer that `talweg diagnose` gives to the example."""
+    """README.md with the answers that `talweg diagnose`, `read` and `forecast` give to the example."""
     from talweg.diagnosis import diagnose
+    from talweg.evidence import forecast
     from talweg.readers import read
+    from talweg.report.ahead import to_text
     from talweg.report.terminal import render
+    from talweg.report.understood import understood
 
     with contextlib.chdir(ROOT):
-        answer = render(diagnose(read(EXAMPLE)), width=80, color=False)
-    lines = "\n".join(line.rstrip() for line in answer.strip().splitlines())
-    return _replaced(ROOT / "README.md", "answer", f"```text\n{lines}\n```")
+        run = read(EXAMPLE)
+        early = _early(Path(EXAMPLE), 175)
+    ahead = forecast(early)
+    assert ahead is not None
+    columns = understood(run, width=100, color=False).split("\n\n")
+    parts = {
+        "answer": render(diagnose(run), width=80, color=False),
+        "understood": f"{columns[0]}\n\n{columns[1]}\n\n{chr(10).join(columns[2].splitlines()[:4])}\n  ...",
+        "forecast": to_text(early, [ahead], width=80, color=False),
+    }
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name, answer in parts.items():
+        lines = "\n".join(line.rstrip() for line in answer.strip("\n").splitlines())
+        text = _between(text, name, f"```text\n{lines}\n```", "README.md")
+    return text
+
+
+def _early(log: Path, num: int) -> "Run":
+    """The run as the first lines of its log tell it, given on standard input."""
+    import io
+    from unittest import mock
+
+    from talweg.readers import read
+
+    head = b"".join(log.read_bytes().splitlines(keepends=True)[:num])
+    with mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(head))):
+        return read("-")
 
 
 def _replaced(path: Path, name: str, text: str) -> str:
     """The file's text, with `text` between its two marks."""
-    before, mark, rest = path.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
-    assert mark, f"{path.name} has lost the mark of its {name}"
+    return _between(path.read_text(encoding="utf-8"), name, text, path.name)
+
+
+def _between(page: str, name: str, text: str, source: str) -> str:
+    before, mark, rest = page.partition(f"<!-- {name} -->\n")
+    assert mark, f"{source} has lost the mark of its {name}"
     _, end, after = rest.partition(f"<!-- end of {name} -->")
     return before + mark + text + "\n" + end + after
 

@@ -1,4 +1,16 @@
-"""The forecast: the rest of a run under its own plan, or under another one, for validation and training loss."""
+"""The forecast: the rest of a run under its own plan, or under another one, for validation and training loss.
+
+    L(step) = level of the fitted law + half of what repetition may add + what another peak rate changes
+    sd^2    = sd of the level^2 + scatter of one evaluation^2 + sd of repetition^2 + sd of the peak^2
+
+Another plan is followed from the last logged step on: until there the run has done what it has done. Its change against
+the run's own plan is a difference of two levels of one fit, so what both share, L0 and most of A, cancels, and it is
+known far better than either. A training loss is validation less the distance between them, and repetition costs it
+nothing.
+
+Known limits: those of the laws that it is made of. Below ten tokens a parameter the law says too little of what more
+steps would bring, and the interval of a change does not hold that.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

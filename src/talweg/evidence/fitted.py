@@ -1,4 +1,9 @@
-"""The annealing law fitted to a run, and the forecast of its rest, under its own or another schedule."""
+"""The annealing law fitted to a run: to validation loss where there are eight values, else to training loss.
+
+The path of the rate is what the log says, from there on what the plan says; the prior of g is that of the run's size,
+peak rate and batch. From the fit come what a decay would still give, the pace now, and what another schedule from the
+first step on would have reached.
+"""
 
 from dataclasses import dataclass
 from functools import lru_cache

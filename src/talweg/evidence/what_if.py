@@ -1,4 +1,8 @@
-"""A plan with changes, by the keys of the configuration: what the rest of a run would then follow."""
+"""A plan with changes, by the keys of the configuration: what the rest of a run would then follow.
+
+A curve tells what another path of the rate and another length would give, and the measured cost of a wrong rate what
+another peak would. It tells nothing of another batch, model or text: those keys are refused.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,14 @@
 """Absolute levels between which every curve lies: the uniform guess, token frequencies, pairs of tokens.
 
-The two entropies belong to a text and its tokenizer, so the data manifest's own count is better than anything here.
-The table serves where there is none: English under byte-level BPE.
+    uniform = ln V                                a fresh model, and one that learns nothing
+    H1 = - sum_a p(a) ln p(a)                     unigram: what token frequencies alone give
+    H2 = - sum_ab p(a, b) ln p(b | a)             bigram: what a table of pairs gives
+
+V: tokens of the vocabulary; p: frequencies in the text; nats per token. The two entropies belong to a text and its
+tokenizer, so the data manifest's own count is better than anything here. The table serves where there is none: English
+under byte-level BPE, V from 256 to 50,257, interpolated in ln V and held beyond.
+
+Known limit: code, poems and other languages lie elsewhere, and H2 is too low for large vocabularies (see the table).
 """
 
 import math

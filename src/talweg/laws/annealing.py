@@ -12,7 +12,10 @@ more slowly. With these constants one g describes cosine, linear, abrupt and ste
 exponential memory (Tissue et al. 2024, arXiv 2408.11029) does not (notes/forecast.md). g (nats) is what a decay to zero
 gives in all; D = 1 once it is complete and digested.
 
-Known limit: none of those runs ends below a tenth of its peak. What the last tenth gives is carried on from above.
+Known limits: none of those runs ends below a tenth of its peak; what the last tenth gives is carried on from above.
+S1 counts steps at this run's own peak, so the law says nothing of another peak rate: by its form it would call every
+higher one better (`learning_rate` prices that). Below about ten tokens a parameter a curve is no such power law yet
+(`undertrained`). It has no term for text that is seen again (`repetition`).
 """
 
 from dataclasses import dataclass

@@ -1,5 +1,8 @@
 """The best global batch, as well as it is known, and what another one costs.
 
+    B* = 0.58 D^0.571                                            D: tokens of the run; B: tokens per update
+    B* = (0.58 s^0.571)^(1 / (1 - 0.571))                        for a run of s updates: the B that is best for D = s B
+
 At equal tokens a batch off the best one is as if the run had seen fewer tokens. The share that it is worth,
 
     w(r) = 1 / (1 + e(r)),   r = B / B_best,   e = EXCESS by |log2 r|
@@ -12,6 +15,8 @@ the minima in its repository's adam_1d.ipynb). None of that is in the fit.
 
 Below the best batch the cost is one of Adam's memory: where the half-life of beta2 was held at 10 M tokens, and beta1
 tuned too, 1/117 of the best batch cost nothing (the same runs).
+
+Known limit: other laws have other powers, and the loss is flat about the optimum, so B* is evidence of a factor 4.
 """
 
 import math

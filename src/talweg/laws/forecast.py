@@ -3,6 +3,17 @@
 Bayesian on a grid: two of the four parameters enter linearly (L0, A) and are solved exactly for every pair of the
 other two; alpha and g carry log-normal priors. The posterior is a weight on each pair, so every prediction comes with
 its spread.
+
+    weight(alpha, g) ~ exp(-chi2 / 2 - (ln alpha / alpha0)^2 / (2 s_alpha^2) - (ln g / g0)^2 / (2 s_g^2))
+    chi2 = min over L0, A of  sum over bins (y_b - L(s_b))^2 / (sd^2 / n_b + 0.004^2)
+
+y_b: mean of the n_b logged losses in one of 48 stretches of equal length, nats; sd: scatter of one logged loss, as
+measured on the curve; 0.004: how far the law itself is off in a stretch; g0, s_g from `gain`. The first 8 % of the
+steps that learn, and one and a half times the warm-up, are left out. What one evaluation will show scatters by sd more
+than the level.
+
+Known limits: below six points there is no fit. The memory's form and T are held fixed, so the interval right after a
+sudden drop of the rate may hold less than it says (notes/forecast.md).
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,12 @@
-"""How far a logged training loss lies above the loss of the same weights on the same text in evaluation mode."""
+"""How far a logged training loss lies above the loss of the same weights on the same text in evaluation mode.
+
+    offset of dropout = 0.85 p                                   nats at dropout p, from 10 M parameters on; 0.6 p below
+    offset of a mean  = b x mean age                             b: fall of the loss per update, nats
+
+The mean age is (w - 1) / 2 updates for a mean over the last w, d / (1 - d) for a running mean m <- d m + (1 - d) L.
+
+Known limit: the offset of dropout was measured at p = 0.1 on three kinds of run, and is taken to be linear in p.
+"""
 
 from talweg.estimate import Estimate
 

@@ -10,6 +10,8 @@ so with B / N in place of B the same steps are worth the share
 
 of themselves. What that share of the tokens loses is told by the size laws, below their reach by the law of
 undertrained models.
+
+Known limit: B_c is taken for the best batch, known to a factor 4, and the interval spans it.
 """
 
 from talweg.estimate import Estimate

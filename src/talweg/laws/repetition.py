@@ -5,6 +5,11 @@
 
 Up to about four epochs are almost as good as fresh text; after about sixteen they are worth nothing more. The law was
 fitted on C4 with GPT-2's tokenizer and has no term for overfitting, so beyond ten epochs it is a lower bound.
+
+    cost = mean over the size laws of L(N', D') - L(N'_fresh, D)                    nats per token
+
+N'_fresh: the same for D fresh tokens. Known limit: below the reach of the size laws it is carried on, and too high: it
+charges a small model that passes once more over a short text.
 """
 
 import math

@@ -1,4 +1,13 @@
-"""Healthy curves made from the laws: for the examples of causes and for counting false alarms."""
+"""Healthy curves made from the laws: for the examples of causes and for counting false alarms.
+
+    L(s) = floor + amplitude (S1(s) / S1_tenth)^-exponent - decay_gain D(s)
+
+with S1 and D of `annealing`, left exponentially from ln V in the first steps, and three noises of the sizes that public
+runs show: of a batch, of an evaluation, and of the weights, which fades with the rate.
+
+Known limit: a curve from a law cannot show what the law misses. So false alarms are counted on curves of another make,
+and on public runs, as well (notes/calibration.md).
+"""
 
 from dataclasses import dataclass
 
