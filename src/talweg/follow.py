@@ -9,6 +9,7 @@ from talweg.errors import InputError
 from talweg.logs.given import Log
 from talweg.readers import read
 from talweg.run import Run
+from talweg.textfile import is_pipe
 
 SHARE = 0.2  # of the time that goes into reading, at most: a long log is read less often. Our choice
 BESIDE = ("", "-wal")  # an SQLite database writes into a file of its own first
@@ -24,6 +25,8 @@ def follow(path: Path | str, *, every: float = 1.0, **asked: Any) -> Iterator[Ru
     """
     if str(path) == "-":
         raise InputError("standard input cannot be followed; give the file that the trainer writes")
+    if is_pipe(Path(path)):
+        raise InputError(f"{path} is a pipe, which cannot be followed; give the file that the trainer writes")
     seen: object = None
     told = False
     while True:

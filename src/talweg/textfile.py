@@ -80,7 +80,9 @@ class Decompressed:
         self.source = source
         self.note = ""  # of damage that was met
         self._any = False
-        raw: IO[bytes] = io.BytesIO(content) if isinstance(content, bytes) else _opened(content)
+        if isinstance(content, Path) and is_pipe(content):
+            raise InputError(f"{content} is a pipe, which can be read but once; give a file here")
+        raw: IO[bytes] = io.BytesIO(content) if isinstance(content, bytes) else opened(content)
         magic = raw.read(8)
         raw.seek(0)
         opener = next((opener for begins, opener in OPENERS.items() if magic.startswith(begins)), None)
@@ -127,7 +129,13 @@ class Decompressed:
         self.note = "the compressed file is damaged or cut off; what lies before the damage was read"
 
 
-def _opened(path: Path) -> IO[bytes]:
+def is_pipe(path: Path | None) -> bool:
+    """Whether it can be read but once and from its beginning, as `<(command)` of a shell and a named pipe."""
+    return path is not None and path.is_fifo()
+
+
+def opened(path: Path) -> IO[bytes]:
+    """The file, to be read. Raises InputError where it cannot be opened."""
     try:
         return path.open("rb")
     except FileNotFoundError:

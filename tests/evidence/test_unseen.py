@@ -68,3 +68,14 @@ def test_two_gradients_that_overflow_at_the_end_are_no_end() -> None:
     loss = whole.train_loss.value.copy()
     loss[-2:] = 0.0
     assert unseen(replace(whole, train_loss=replace(whole.train_loss, value=loss))).since is None
+
+
+def test_a_loss_whose_reader_knows_where_nan_was_hides_nothing() -> None:
+    """Megatron leaves NaN out of its lines; its reader puts it back where a line has no loss."""
+    run = simulated.healthy(np.random.default_rng(0))
+    value = run.train_loss.value.copy()
+    value[-5:] = math.nan
+    facts = replace(run.facts, nan_logged_as="left out")
+    norm = replace(run.train_loss, value=value)
+    found = unseen(replace(run, train_loss=norm, grad_norm=norm, facts=facts))
+    assert (found.since, found.known, found.because) == (None, True, "")

@@ -535,3 +535,9 @@ def test_its_own_texts_are_taken(text: str) -> None:
 def test_folders() -> None:
     assert hugging_face.sniff(Head(names=("checkpoint-5/trainer_state.json", "config.json"))) == 0.95
     assert hugging_face.sniff(Head(names=("config.json", "train.log"))) == 0.0
+
+
+def test_a_dict_without_an_epoch_is_another_trainers() -> None:
+    """EasyLM prints one too: that its NaN are replaced, as the Trainer's are, would be said falsely of it."""
+    row = "{{'gradient_norm': 1.2, 'learning_rate': 0.0001, 'loss': {:.4f}, 'step': {}}}\n"
+    assert hugging_face.sniff(Head("".join(row.format(4 - n / 50, 10 * n) for n in range(20)))) == 0.0

@@ -266,3 +266,11 @@ def test_what_mlflow_itself_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert np.isnan(found.train_loss.value[7])
     assert found.train_loss.value[9] == -np.inf
     assert found.facts.layers == 3
+
+
+def test_the_folder_that_a_script_ran_in_has_its_store_below(tmp_path: Path) -> None:
+    run = tmp_path / "mlruns" / "1" / "abc"
+    (run / "metrics" / "train").mkdir(parents=True)
+    (run / "meta.yaml").write_text("run_id: abc\nlifecycle_stage: active\nstart_time: 1\n")
+    (run / "metrics" / "train" / "loss").write_text("".join(f"{n} {4 - n / 50} {n}\n" for n in range(20)))
+    assert len(read(tmp_path).train_loss) == 20

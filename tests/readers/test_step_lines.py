@@ -1,10 +1,12 @@
 """Lines with a step and a loss: build-nanogpt's two logs, home-made ones, and what must not be taken for such."""
 
+from pathlib import Path
+
 import pytest
 
 from talweg.errors import InputError
 from talweg.logs.given import Asked, Head, Log
-from talweg.readers import formats, step_lines
+from talweg.readers import formats, read, step_lines
 from talweg.run import Run
 from tests.readers.test_line_messes import BUILD
 
@@ -99,3 +101,19 @@ def test_other_texts_are_left_alone(text: str) -> None:
 def test_nothing_of_it_is_an_error() -> None:
     with pytest.raises(InputError, match="no line with a step and a loss"):
         of("hello\n")
+
+
+def test_maxtext(tmp_path: Path) -> None:
+    """Its evaluation has a loss too, which is no training loss."""
+    rows = [
+        f"completed step: {step}, seconds: 1.203, TFLOP/s/device: 50.123, Tokens/s/device: 6808.345, "
+        f"total_weights: 65536, loss: {10 - step / 8:.3f}\n"
+        for step in range(8)
+    ]
+    path = tmp_path / "max.log"
+    path.write_text("".join(rows) + "eval metrics after step: 7, loss=9.500, total_weights=65536.0\n")
+    run = read(path)
+    assert run.train_loss.step.tolist() == list(range(8))
+    assert run.train_loss.value[-1] == 9.125
+    assert (run.val_loss.step.tolist(), run.val_loss.value.tolist()) == ([7.0], [9.5])
+    assert run.seconds_per_step.value[0] == 1.203

@@ -317,3 +317,20 @@ def test_rows_that_go_back_are_a_resume(tmp_path: Path) -> None:
     text = "step,loss\n" + "".join(f"{step},4.{step}\n" for step in (1, 2, 3)) + "2,4.7\n3,4.6\n"
     assert read(written(tmp_path, text)).facts.resumed_at == (2,)
     assert read(written(tmp_path, text.replace("2,4.7\n3,4.6\n", ""))).facts.resumed_at is None
+
+
+def test_steps_of_llama_factory_are_updates(tmp_path: Path) -> None:
+    rows = [{"current_steps": 10 * n, "total_steps": 600, "loss": 3 - n / 50, "epoch": n / 30} for n in range(1, 20)]
+    path = tmp_path / "trainer_log.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = read(path)
+    assert run.train_loss.step.tolist() == [row["current_steps"] for row in rows]
+    assert (run.facts.step_unit, run.facts.planned_steps) == (None, 600)
+
+
+def test_one_of_several_runs_is_asked_of_a_log_that_holds_one(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("step,loss\n" + "".join(f"{n},{4 - n / 50}\n" for n in range(20)))
+    assert len(read(path, which="1").train_loss) == 20
+    with pytest.raises(InputError, match="holds one run; there is no 3: leave --which out"):
+        read(path, which="3")

@@ -103,7 +103,7 @@ def test_one_file_of_several_says_so() -> None:
     folder = shared("data/formats/tensorboard_resumed/run1")
     run = read(sorted(folder.iterdir())[1])
     assert run.train_loss.step[0] == 150
-    assert any("1 more event files lie beside this one" in note for note in run.reading.notes)
+    assert any("1 more event file lies beside this one" in note for note in run.reading.notes)
 
 
 # ---------------------------------------------------------------- values

@@ -3,9 +3,12 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from talweg.readers import formats
 from talweg.report.understood import number, understood
+from talweg.report.view import FORMAT_NAMES
 from talweg.run import Facts, Reading, Run, Series
 
 RUN = Run(
@@ -66,7 +69,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     log = tmp_path / "train.log"
     log.write_text("iter 0: loss 5.0000, time 1.00ms, mfu 1.00%\niter 1: loss 4.5000, time 1.00ms, mfu 1.00%\n")
     assert main(["read", str(log)]) == 0
-    assert "nanogpt" in capsys.readouterr().out
+    assert "nanoGPT" in capsys.readouterr().out
     assert main(["read", str(log), "--to", "csv"]) == 0
     assert capsys.readouterr().out.splitlines()[:2] == ["step,train_loss,seconds_per_step,mfu", "0,5,0.001,0.01"]
     target = tmp_path / "run.json"
@@ -82,3 +85,22 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "--column val_loss=dev/nll" in told
     assert "is no column of a run" in told
     assert "no such format" in told
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_the_names_of_columns_stay_whole_on_a_narrow_screen(width: int) -> None:
+    clock = 1.7e9 + 60.0 * np.arange(300)
+    logged = {
+        "train_loss": Series.of(np.arange(300), 4 - np.arange(300) / 313, name="train/loss"),
+        "seconds_per_step": Series.of(np.arange(300), np.full(300, 0.0412345), name="perf/seconds_of_a_step"),
+        "tokens_per_second": Series.of(np.arange(300), np.full(300, 24388.2), name="perf/tokens_of_a_second"),
+        "wall_time": Series.of(np.arange(300), clock, name="wall_time"),
+    }
+    page = understood(Run(source="run", format="tensorboard", reading=Reading(lines=1500), **logged), width=width)
+    assert all(f"  {name} " in page for name in logged)
+    assert "TensorBoard · 1,500 records, all understood" in page
+    assert "…" not in page
+
+
+def test_each_reader_has_a_name_for_people() -> None:
+    assert set(FORMAT_NAMES) == {name for name in formats() if formats()[name].__name__.startswith("talweg.readers.")}

@@ -33,7 +33,7 @@ def unseen(run: Run) -> Unseen:
     end, or a finite validation as late as validation can be.
     """
     stands = run.facts.nan_logged_as
-    if stands is None:
+    if stands is None or _trailing(~np.isfinite(run.train_loss.value)) >= FOR_GOOD:  # its reader knows where NaN was
         return Unseen(None, True, "")
     train, norm = run.train_loss.finite, run.grad_norm
     told = f"a loss that is NaN is logged as another thing here ({stands})"

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from talweg.errors import InputError
-from talweg.textfile import HEAD, Decompressed, clean_bytes, encoding_of, looks_like_text
+from talweg.textfile import HEAD, Decompressed, clean_bytes, encoding_of, is_pipe, looks_like_text, opened
 
 PIECE = 1 << 22  # bytes that are read at a time
 MOST_FILES = 4_000  # of a folder that are looked at
@@ -52,7 +52,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Log:
-    """path: None for standard input and for text that is in memory; `content` holds it then."""
+    """path: None for standard input, a pipe and text that is in memory; `content` holds it then."""
 
     source: str  # as the person gave it
     path: Path | None = None
@@ -61,13 +61,18 @@ class Log:
 
     @classmethod
     def at(cls, path: Path | str) -> "Log":
-        """The log at a path, at an address of W&B, or on standard input for "-".
+        """The log at a path, at an address of W&B, or on standard input for "-". A pipe is read at once, to its end.
 
         Raises InputError when it cannot be opened or is empty.
         """
         if (match := ADDRESS.match(str(path))) is not None:
             return cls(f"wandb://{match[1]}", content=b"")
-        log = cls("-", content=sys.stdin.buffer.read()) if str(path) == "-" else cls(str(path), Path(path))
+        log = cls(str(path), Path(path))
+        if str(path) == "-":
+            log = cls("-", content=sys.stdin.buffer.read())
+        elif is_pipe(log.path):
+            with opened(Path(path)) as pipe:
+                log = cls(str(path), content=pipe.read())
         if not log.is_folder and not log.raw.strip(b"\0 \n\r\t" + codecs.BOM_UTF8):
             raise InputError(f"{path} is empty: nothing was logged yet, or the program wrote to another file")
         return log

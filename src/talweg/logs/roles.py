@@ -10,6 +10,7 @@ STEP: tuple[str, ...] = (
         "steps",
         "iter",
         "iteration",
+        "current_steps",  # LLaMA-Factory
         "iterations",
         "iter_num",
         "training/iteration",

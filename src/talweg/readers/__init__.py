@@ -108,6 +108,8 @@ def _read(reader: ModuleType, log: Log, asked: Asked) -> Run:
     found: Run = reader.read(log, asked)
     starts = found.reading.run_starts
     numbered = found.reading.runs == tuple(map(str, range(1, len(starts) + 1)))  # else the reader knows them by name
+    if asked.run is not None and not starts and not found.reading.runs and asked.run != "1":
+        raise InputError(f"{log.source} holds one run; there is no {asked.run}: leave --which out")
     if asked.run is None or not starts or not numbered:
         return found
     if not asked.run.isdigit() or not 1 <= int(asked.run) <= len(starts):

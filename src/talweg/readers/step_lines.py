@@ -4,6 +4,8 @@
     validation loss: 5.9981                    of the updates done so far: 250 above that line
     250 val 5.9981                             log.txt, with train and hella (HellaSwag's accuracy)
     Step 100/2000, Train Loss: 3.2110, Val Loss: 3.3000, LR: 3.0e-04
+    completed step: 5, seconds: 1.203, TFLOP/s/device: 50.1, ..., loss: 10.123        MaxText
+    eval metrics after step: 19, loss=9.9, total_weights=65536.0                      MaxText
 
 What a loss is the mean of is known of build-nanogpt alone: the whole update, over all processes.
 """
@@ -38,7 +40,8 @@ VALIDATION = re.compile(
     rf"|\bHellaSwag accuracy: [0-9]+/[0-9]+=(?P<hellaswag_without_step>{NUMBER}))\s*$"
 )
 OTHER = re.compile(
-    r"\b(?:global[ _])?step {0,9}[ :=#] {0,9}\[?(?P<step>[0-9][0-9,]*)(?: ?/ ?(?P<planned>[0-9]+)| of [0-9]+)?\]?"
+    r"\b(?:completed |(?P<evaluated>eval metrics after )|global[ _])?"
+    r"step {0,9}[ :=#] {0,9}\[?(?P<step>[0-9][0-9,]*)(?: ?/ ?(?P<planned>[0-9]+)| of [0-9]+)?\]?"
     r"(?P<rest>\s{0,9}[,|:;)-].*|\s{1,9}[A-Za-z].*)$",
     re.IGNORECASE,
 )
@@ -49,6 +52,7 @@ NAMES: Names = {
     **USUAL,
     **{(name, ""): ("loss", 1.0) for name in LOSS_NAMES},
     **{(name, ""): ("val", 1.0) for name in VAL_NAMES},
+    ("seconds", ""): ("seconds_per_step", 1.0),
 }
 LABELS = {"val": "val loss"}
 LEAST = 3  # lines of a kind by which an unknown trainer is recognised. Our choice
@@ -168,6 +172,8 @@ class _Said:
         if (rank := rank_in(match)) is not None:
             found["rank"] = Span(*rank)
         take_named(found, line, match.start("rest"), NAMES, strict=True)
+        if match["evaluated"]:
+            return {"step": found["step"], "val": found["loss"]} if "loss" in found else None
         return found
 
     def take(self, line: str, number: int, num_losses: int) -> bool:

@@ -10,11 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from talweg.report.terminal import INDENT, Page
+from talweg.report.view import FORMAT_NAMES
 from talweg.run import COLUMN_NAMES, FACT_NAMES, Run, Series
 
 WIDEST = 140
+NARROW = 96  # a narrower screen has no room for the range of a column beside its name in the log
 WIDE = 110  # a screen that holds all columns of the table of columns
 MOST_OTHERS = 12  # columns that nothing asks for, shown in full with --all alone
+RECORDS = {"mlflow", "neptune", "tensorboard", "trackio", "wandb", "wandb_api"}  # formats that have no lines
 KINDS = {
     "batch": "mean of a batch",
     "micro_batch": "one micro-batch",
@@ -41,10 +44,11 @@ def understood(run: Run, *, width: int = 100, color: bool = False, everything: b
 
 
 def _title(run: Run) -> Text:
-    title = Text().append(run.source or "standard input", style="bold").append("   " + run.format)
+    title = Text().append(_named(run.source), style="bold").append("   " + FORMAT_NAMES.get(run.format, run.format))
     lines, bad = run.reading.lines, run.reading.lines_not_understood
-    if lines:
-        title.append(f" · {lines:,} lines, " + (f"{bad:,} not understood" if bad else "all understood"))
+    if lines > 1:  # a document of one line is no count of anything
+        what = "records" if run.format in RECORDS else "lines"
+        title.append(f" · {lines:,} {what}, " + (f"{bad:,} not understood" if bad else "all understood"))
     if len(run.reading.runs) > 1:
         title.append(f" · {len(run.reading.runs)} runs, --which NAME takes another")
     if run.reading.configurations:
@@ -52,19 +56,23 @@ def _title(run: Run) -> Text:
     return title
 
 
+def _named(source: str) -> str:
+    return "standard input" if source in ("", "-") else source
+
+
 def _columns(run: Run, width: int, everything: bool) -> RenderableType:
-    figures = ("points", "steps", "first", "last", "lowest", "highest")
+    figures = ("points", "steps", "first", "last", "lowest", "highest")[: 4 if width < NARROW else 6]
     left = ("column", "in the log", "one value is") if width >= WIDE else ("column", "in the log")
     table = _table(*left, right=figures)
     for name in COLUMN_NAMES:
         if series := getattr(run, name):
             said = (name, series.name, KINDS[series.kind])
             clock = _clock if name == "wall_time" else None
-            table.add_row(*map(Text, said[: len(left)]), *_figures(series, clock))
+            table.add_row(*map(Text, said[: len(left)]), *_figures(series, clock)[: len(figures)])
     others = list(run.others.items())
     shown = others if everything or len(others) <= MOST_OTHERS else others[:MOST_OTHERS]
     for name, series in shown:
-        table.add_row(*map(Text, ("-", name, "")[: len(left)]), *_figures(series), style="dim")
+        table.add_row(*map(Text, ("-", name, "")[: len(left)]), *_figures(series)[: len(figures)], style="dim")
     if len(others) > len(shown):
         table.add_row("", Text(f"and {len(others) - len(shown)} more (--all)", style="dim"))
     return Padding(table, (0, 0, 0, INDENT))
@@ -139,8 +147,8 @@ def _left_over(run: Run) -> list[RenderableType]:
 
 def _table(*left: str, right: tuple[str, ...] = ()) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in left:
-        table.add_column(name, overflow="fold")
+    for place, name in enumerate(left):
+        table.add_column(name, overflow="fold", no_wrap=place == 0)  # what it is can be told by its first column alone
     for name in right:
         table.add_column(name, justify="right", no_wrap=True)
     return table

@@ -16,7 +16,28 @@ from talweg.report.budget import Budget, budget
 from talweg.report.figures import NOT_KNOWN, nats, plain, whole
 from talweg.run import COLUMN_NAMES, FACT_NAMES, Facts, Run, Series
 
-FORMAT_NAMES = {"nanogpt": "nanoGPT", "talweg": "Talweg", "csv": "CSV", "jsonl": "JSON lines", "llmc": "llm.c"}
+FORMAT_NAMES = {  # of each reader, as people write it
+    "fairseq": "fairseq",
+    "hugging_face": "Hugging Face Trainer",
+    "keras": "Keras",
+    "litgpt": "LitGPT",
+    "llmc": "llm.c",
+    "megatron": "Megatron-LM",
+    "mlflow": "MLflow",
+    "modded_nanogpt": "modded-nanogpt",
+    "nanochat": "nanochat",
+    "nanogpt": "nanoGPT",
+    "nanotron": "nanotron",
+    "neptune": "Neptune",
+    "step_lines": "lines with a step and a loss",
+    "table": "table",
+    "talweg": "Talweg",
+    "tensorboard": "TensorBoard",
+    "torchtitan": "torchtitan",
+    "trackio": "Trackio",
+    "wandb": "W&B",
+    "wandb_api": "W&B's server",
+}
 FIRST_QUESTION = "overfitting"  # what most people ask first: its evidence is shown even when it is ruled out
 
 

@@ -50,6 +50,8 @@ def _is_sure(line: str) -> bool:
         return False
     fields = Printed().parse(line) or {}
     names = {name[1:] for name in fields if name.startswith(":")}
+    if "epoch" not in names and not names & {"eval_runtime", "train_runtime"}:
+        return False  # the Trainer always says the epoch; others print a dict too
     return bool(names & {"loss", "eval_loss", "train_loss"}) and bool(names & set(SURE))
 
 

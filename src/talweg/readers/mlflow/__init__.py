@@ -23,6 +23,7 @@ from talweg.run import Facts, Reading, Run
 
 NAME = "mlflow"
 NAMES = re.compile(r"^(?:mlruns/)?(?:[^/]+/){0,2}meta\.yaml$")
+IN_STORE = re.compile(r"^mlruns/[^/]+/[^/]+/meta\.yaml$")
 OF_RUN = re.compile(r"(?:^|/)(?:tags/mlflow\.|metrics/|params/)")
 
 
@@ -30,7 +31,9 @@ def sniff(head: Head) -> float:
     """A database with MLflow's tables; a folder with its meta.yaml and metrics."""
     if head.names:
         is_store = any(map(NAMES.match, head.names)) and any(map(OF_RUN.search, head.names))
-        return 0.9 if is_store else 0.8 if "mlflow.db" in head.names else 0.0
+        if is_store or "mlflow.db" in head.names:
+            return 0.9 if is_store else 0.8
+        return 0.5 if any(map(IN_STORE.match, head.names)) else 0.0  # the folder in which a script ran, and its store
     if database.is_one(head.tables):
         return 0.95
     return 0.1 if head.raw.startswith(SQLITE) else 0.0  # of a database that nobody knows it names the tables

@@ -99,4 +99,5 @@ def _beside(log: Log) -> Iterator[str]:
     except OSError:
         return
     if num > 0:
-        yield f"{num} more event files lie beside this one; give their folder to read them as restarts of the run"
+        more = "1 more event file lies" if num == 1 else f"{num} more event files lie"
+        yield f"{more} beside this one; give their folder to read them as restarts of the run"
