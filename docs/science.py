@@ -55,7 +55,13 @@ PARTS = (
             ("laws.annealing", ("complete", "path")),
             ("laws.gain", ("prior",)),
             ("laws.learning_rate", ("optimum", "optimum_of_muon", "cost_of_peak")),
+            ("laws.schedule", ()),
         ),
+    ),
+    (
+        "The optimizer's memory, and the shape of the model",
+        "",
+        (("laws.memory", ()), ("laws.shape", ())),
     ),
     (
         "The batch",
@@ -75,6 +81,7 @@ PARTS = (
         "How a run's own curve and the laws are put together.",
         (
             ("laws.forecast", ("fit", "first_step")),
+            ("laws.stopped", ()),
             ("evidence.fitted", ("fit", "scatter", "counterfactual")),
             ("evidence.norm", ("expected", "why_not")),
             ("evidence.ahead", ("forecast", "why_no_forecast")),

@@ -27,6 +27,7 @@ from talweg.run import Run, Series
 GROUP = "implementation"
 NEEDS = ("vocabulary_size", "val_loss")
 TOLERANCE = 0.05  # of ln V. Our choice: every sound public run that shows its first loss is within 1.3 % of it
+NOTHING = 0.0005  # nats: below it a cost is shown as none
 LOST_SHARE = 0.005  # of the plan. Our choice: three public record runs start at 16 to 23 nats and undo it in one step
 
 
@@ -52,6 +53,8 @@ def examine(run: Run) -> Finding:
     if lost < LOST_SHARE * end:
         because = f"{stands}, but the loss was there by step {math.ceil(lost):,}: {lost / end:.1%} of the plan"
         return Finding("absent", because, nats=cost)
+    if cost.high < NOTHING:
+        return Finding("absent", f"{stands}, undone by step {math.ceil(lost):,}: that costs nothing", nats=cost)
     spread = math.sqrt(2 * (first - uniform))
     because = f"{stands}: the logits of the fresh model have a spread of about {spread:.1f}, undone by step {lost:,.0f}"
     scale = 1 / max(spread, 1.0)

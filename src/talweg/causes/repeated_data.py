@@ -20,7 +20,7 @@ import numpy as np
 from talweg import evidence, simulated
 from talweg.estimate import Estimate
 from talweg.finding import Finding, Remedy, missing
-from talweg.laws import repetition
+from talweg.laws import repetition, size
 from talweg.run import Run
 
 GROUP = "data"
@@ -63,14 +63,15 @@ def _uncounted(run: Run, n: float, seen: float) -> Finding:
     fineweb = "fineweb" in (run.facts.dataset or "").lower() and seen > repetition.FINEWEB_PARQUET
     smallest = min(repetition.FINEWEB_PARQUET if fineweb else seen / WORTHLESS_EPOCHS, seen)
     worst = repetition.cost(n, smallest, seen)
+    known = not size.in_range(n, seen)
+    told = f"{worst.value:.2f} nats" if known else "which nobody has measured at this size"
     guess = "one full FineWeb parquet holds" if fineweb else "a sixteenth of them would be"
     because = (
         f"nobody counted the text. {seen / 1e9:,.3g} B tokens are planned: no matter from "
         f"{_unique_enough(n, seen) / 1e9:,.2g} B "
-        f"unique ones on; {guess} {smallest / 1e9:.2g} B, {seen / smallest:.0f} epochs, {worst.value:.2f} "
-        f"nats. Give --data"
+        f"unique ones on; {guess} {smallest / 1e9:.2g} B, {seen / smallest:.0f} epochs, {told}. Give --data"
     )
-    return missing("unique_tokens", "data", because=because, would_narrow_nats=worst.value)
+    return missing("unique_tokens", "data", because=because, would_narrow_nats=worst.value if known else None)
 
 
 def _unique_enough(n: float, seen: float) -> float:

@@ -185,7 +185,10 @@ def _cost(run: Run, bump: _Bump, end: float) -> Estimate | None:
 
 def example(rng: np.random.Generator) -> Run:
     """Twenty updates of warm-up; then the loss leaps by 2.5 nats, and takes an eighth of the run to come back."""
-    run = simulated.healthy(rng, steps=2500, schedule=Schedule("cosine", 1e-3, 1e-5, 20, 2500), log_every=5, above=0.03)
+    schedule = Schedule("cosine", 1e-3, 1e-5, 20, 2500)
+    run = simulated.healthy(
+        rng, steps=2500, schedule=schedule, log_every=5, above=0.03, parameters=60e6, tokens_per_parameter=20
+    )
 
     def thrown(step: simulated.Array, value: simulated.Array, name: str) -> simulated.Array:
         bump = 2.5 * np.clip((step - 60) / 20, 0, 1) * np.exp(-np.maximum(step - 80, 0) / 300)

@@ -25,12 +25,13 @@ from talweg.evidence.levels import gap
 from talweg.evidence.plan import horizon, rate_at
 from talweg.evidence.repeated import repetition_ahead
 from talweg.evidence.what_if import Plan, changed
-from talweg.laws import annealing, learning_rate
+from talweg.laws import annealing, learning_rate, undertrained
 from talweg.laws import forecast as law
 from talweg.run import Run
 from talweg.schedule import Schedule
 
 Array = NDArray[np.float64]
+FEW_TOKENS_FACTOR = 2.5  # see `undertrained`: so many times too little at 0.7 tokens a parameter
 KNOTS = 60  # of the curve that is forecast
 
 
@@ -122,6 +123,14 @@ def _forecast(run: Run, found: RunFit, path: annealing.Path, ahead: Array, plan:
             "other runs, by size, rate and batch"
         )
     sd = np.hypot(sd, law.LAW_SD)
+    few = _few_tokens(run)
+    if change is not None and few:
+        ends = sorted((change.low, change.high, FEW_TOKENS_FACTOR * change.low, FEW_TOKENS_FACTOR * change.high))
+        change = Estimate(change.value, ends[0], ends[-1])
+        notes.append(
+            f"{few:.1f} tokens a parameter: below {undertrained.POWER_LAW_FROM:.0f} the fitted law says too little of "
+            f"what more of them would win, by up to {FEW_TOKENS_FACTOR} times"
+        )
     judged = Ahead(level + repeated, np.sqrt(sd**2 + found.law.noise_sd**2 + repeated_sd**2))
     low, high = judged.interval()
     val, train = (judged, _train(run, level, sd)) if found.judged.name == "val" else (None, judged)
@@ -138,6 +147,12 @@ def _forecast(run: Run, found: RunFit, path: annealing.Path, ahead: Array, plan:
         tuple(notes),
         change,
     )
+
+
+def _few_tokens(run: Run) -> float | None:
+    """Tokens a parameter so far, where they are too few for a curve's own law; None where they are not, or unknown."""
+    n, seen = run.facts.parameters, run.tokens_seen
+    return seen / n if n and seen and seen / n < undertrained.POWER_LAW_FROM else None
 
 
 def _train(run: Run, level: Array, sd: Array) -> Ahead | None:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg.laws import repetition
+from talweg.laws import repetition, size
 from talweg.run import Run
 
 Array = NDArray[np.float64]
@@ -25,12 +25,15 @@ def repetition_ahead(run: Run, step: Array) -> tuple[Array, Array]:
 
     The repetition law gives the growth of the cost. How much of that growth a law fitted to the curve has already taken
     into its shape is not known, nor, where nobody counted, whether the text is as small as it may be: so it is uniform
-    between nothing and all of it. Zeros where nothing is known of the text.
+    between nothing and all of it. Zeros where nothing is known of the text, and where the size laws do
+    not reach: carried on, they charge a small model that passes once more.
     """
-    f, size = run.facts, text_size(run)
-    if size is None or f.parameters is None or f.tokens_per_step is None or run.tokens_seen is None:
+    f, text = run.facts, text_size(run)
+    if text is None or f.parameters is None or f.tokens_per_step is None or run.tokens_seen is None:
         return np.zeros(step.size), np.zeros(step.size)
-    so_far = repetition.cost(f.parameters, size, run.tokens_seen).value
-    costs = np.array([repetition.cost(f.parameters, size, s * f.tokens_per_step).value for s in step])
+    if size.in_range(f.parameters, run.tokens_seen):  # it would charge a small model that passes once more
+        return np.zeros(step.size), np.zeros(step.size)
+    so_far = repetition.cost(f.parameters, text, run.tokens_seen).value
+    costs = np.array([repetition.cost(f.parameters, text, s * f.tokens_per_step).value for s in step])
     growth = np.maximum(costs - so_far, 0.0)
     return growth / 2, growth / np.sqrt(12)

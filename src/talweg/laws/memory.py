@@ -14,6 +14,8 @@ Adam's two means reach back m1 = 1 / (1 - beta1) and m2 = 1 / (1 - beta2) steps.
 far, a step is large for no reason; e by octaves of m1 / m2 above 2.
 
 Both tables come from one size of ours, 0.33 M parameters in 256 and 512 steps (notes/causes_batch.md), and are widened.
+
+Known limit: they are one model in two short runs; what a public run of another size loses was not measured.
 """
 
 import math

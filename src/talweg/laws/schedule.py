@@ -9,6 +9,8 @@ Checked against over 200 public pairs that differ in their warm-up alone: 3,000 
 each parameter (Porian et al. 2024, arXiv 2406.19146; 5 M to 900 M parameters, 0.05 to 1,000 tokens a parameter), not
 one used to find E or beta: said over lost has a median of 1.0 and a scatter of 0.45 of its logarithm
 (notes/causes_schedule.md).
+
+Known limit: those pairs also set the width; that of a decay to nothing rests on no run (`annealing`).
 """
 
 import math

@@ -11,6 +11,8 @@ Vocabulary: at equal compute the best share of the embedding follows
 costs compute N_b + V d, so a smaller vocabulary reads more tokens in the same time, but each is shorter:
 
     gain in text = (N_b + V d) / (N_b + V' d) x (bytes a token at V') / (bytes a token at V)
+
+Known limit: both were fitted far above the models that it is asked about, so their costs begin at nothing.
 """
 
 import math

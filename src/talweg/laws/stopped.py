@@ -8,6 +8,8 @@ what the points lie above it, over the window and as many points before it
 
 so w is the share of the fall that is missing. Its error holds the noise, its autocorrelation, and the spread of the
 expected fall itself. Where a stop begins is not known, so there are windows of many lengths.
+
+Known limit: a fall that the noise would hide is not told from a stop, and a law that is off by half is not either.
 """
 
 import math
