@@ -1,4 +1,6 @@
-"""Trains the small models that the expected loss is calibrated on: python bench/small_models.py PARQUET OUT [--only TEXT]
+"""Trains the small models that the expected loss is calibrated on.
+
+    python bench/small_models.py PARQUET OUT [--only TEXT] [--gpt2 R50K_BASE.TIKTOKEN]
 
 Sizes of 0.25 to 3 M weights, tokens a parameter from 1 to 8, several tokenizers, two recipes. One line of JSON for each
 run in OUT/results.jsonl; a run that stands there is not trained again. The record of the last run, and what was made of
@@ -87,7 +89,9 @@ def main() -> None:
     parser.add_argument("parquet", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--only", default="", help="runs whose tokenizer-shape-recipe-tokens holds this text")
+    parser.add_argument("--gpt2", default="gpt2", help="the file of GPT-2's ranks, where there is no network")
     arguments = parser.parse_args()
+    TOKENIZERS["gpt2"] = ["--tokenizer", arguments.gpt2]
     out = arguments.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.toml").write_text("[run]\n")

@@ -87,7 +87,7 @@ def _level(parameters: float, tokens: float) -> float:
     if parameters >= size.PARAMETERS_RANGE[0] or not small.in_range(parameters, tokens):
         return size.anchored_loss(parameters, tokens).value
     weights = small.body(parameters, VOCABULARY, None, None)
-    return small.per_byte(weights, 4.5 * tokens, tuned=False).value * 4.5
+    return min(small.per_byte(weights, 4.5 * tokens, tuned=False).value * 4.5, (UNIGRAM + BIGRAM) / 2)
 
 
 def _machine(rng: np.random.Generator, step: Array, share: Array, tokens: float, steps: int) -> dict[str, Series]:

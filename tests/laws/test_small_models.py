@@ -40,6 +40,8 @@ def test_a_classic_recipe_may_be_worse_and_far_off_the_interval_widens() -> None
 
 
 def test_the_blocks_of_a_model() -> None:
-    assert small.body(1e6, 4096, 4, 128) == 12 * 4 * 128**2
+    assert small.body(1.31e6, 4096, 4, 128) == 12 * 4 * 128**2
+    # a shape that cannot be of so few weights is not believed
+    assert small.body(5e6, 50_257, 12, 768) == small.body(5e6, 50_257, None, None) < 5e5
     # width 96, three layers, 50,432 tokens: 4.84 M in the embedding, 0.33 M in the blocks (Porian et al.)
     assert small.body(331_776 + 96 * 50_432, 50_432, None, None) == pytest.approx(331_776, rel=1e-6)

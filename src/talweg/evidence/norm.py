@@ -104,7 +104,7 @@ def _small(run: Run, n: float, tokens: float, step: float) -> Expected:
     uncapped = base.value * ratio + ahead.value
     value = uncapped if h1 is None else min(uncapped, h1.value)
     because = (
-        f"a law of small models in nats per byte gives {base.value:.2f} for {weights / 1e6:.2g} M weights in the blocks "
+        f"a law of small models gives {base.value:.2f} nats per byte for {weights / 1e6:.2g} M weights in the blocks "
         f"and {tokens * ratio / 1e6:,.3g} MB of text, at {ratio:.2f} bytes a token; the interval is wide because the "
         f"published size laws do not reach here, and texts left out of this one were missed by as much"
     )

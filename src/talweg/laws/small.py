@@ -6,8 +6,8 @@
     teach it little   S: bytes of text seen
 
 Bytes, because losses per token of different tokenizers do not compare. Fitted to runs of our own (bytes, BPE of 1,024
-and 4,096; 0.25 to 1.3 M weights; one corpus of technical prose) and to the tuned runs up to 50 M weights of Porian et al.
-2024 (arXiv 2406.19146; OpenWebText2, RefinedWeb), each of these five groups with the same weight. The interval is the
+and 4,096; 0.25 to 1.3 M weights; one corpus of technical prose) and to the tuned runs up to 50 M weights of Porian et
+al. 2024 (arXiv 2406.19146; OpenWebText2, RefinedWeb), each of these five groups with the same weight. The interval is the
 scatter of a group that was left out (notes/small_models.md).
 """
 
@@ -23,6 +23,8 @@ BEYOND_SD = 0.05  # relative, for each factor e beyond. Our choice
 # nanoGPT's recipe, 1.31 M weights and 10 M tokens (notes/time_to_loss.md), lies so far above the law of tuned recipes.
 CLASSIC = 0.15
 PARAMETERS_RANGE, TOKENS_RANGE = (1e5, 5e7), (1e5, 5e10)
+# n over the weights that the shape gives: other blocks and a second head leave it within; else one of them is wrong
+SHAPE_FITS = (0.7, 2.2)
 ASPECT = 32.0  # width / layers where the shape is not known: that of the runs fitted
 
 
@@ -34,7 +36,9 @@ def in_range(n: float, d: float) -> bool:
 def body(n: float, vocabulary: float, layers: float | None, width: float | None) -> float:
     """Weights of the blocks: from the shape, or the one that gives n weights with a tied head at the usual aspect."""
     if layers is not None and width is not None:
-        return min(12 * layers * width**2, n)
+        blocks = 12 * layers * width**2
+        if SHAPE_FITS[0] <= n / (blocks + vocabulary * width) <= SHAPE_FITS[1]:
+            return min(blocks, n)
     low, high = 0.0, n / vocabulary
     for _ in range(60):  # bisection: n grows with the width
         middle = (low + high) / 2
@@ -43,7 +47,7 @@ def body(n: float, vocabulary: float, layers: float | None, width: float | None)
 
 
 def per_byte(weights: float, text: float, tuned: bool) -> Estimate:
-    """Nats per byte at the end of an annealed run. weights: of the blocks; text: bytes seen; tuned: or a classic recipe."""
+    """Nats per byte of an annealed run. weights: of the blocks; text: bytes seen; tuned: False for a classic recipe."""
     value = E + A / (weights / 1e6) ** ALPHA + B / (text / 1e7) ** BETA
     beyond = BEYOND_SD * (_outside(weights, FITTED_BODY) + _outside(text, FITTED_BYTES))
     sd = math.hypot(RELATIVE_SD, beyond) * value
