@@ -7,8 +7,8 @@
 
 Bytes, because losses per token of different tokenizers do not compare. Fitted to runs of our own (bytes, BPE of 1,024
 and 4,096; 0.25 to 1.3 M weights; one corpus of technical prose) and to the tuned runs up to 50 M weights of Porian et
-al. 2024 (arXiv 2406.19146; OpenWebText2, RefinedWeb), each of these five groups with the same weight. The interval is the
-scatter of a group that was left out (notes/small_models.md).
+al. 2024 (arXiv 2406.19146; OpenWebText2, RefinedWeb), each of these five groups with about the same weight. The
+interval is the scatter of a group that was left out (notes/small_models.md).
 """
 
 import math
