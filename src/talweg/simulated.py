@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from talweg.laws import annealing, gain, size, synthetic
+from talweg.laws import annealing, gain, size, small, synthetic
 from talweg.run import Facts, Run, Series
 from talweg.schedule import Schedule
 
@@ -58,10 +58,7 @@ def healthy(
         steps=stop_at or steps,
         planned_steps=steps,
         schedule=schedule,
-        floor=size.anchored_loss(parameters, tokens).value
-        + above
-        - AMPLITUDE * 10**-EXPONENT
-        + decay_gain * _decayed(usual, steps),
+        floor=_level(parameters, tokens) + above - AMPLITUDE * 10**-EXPONENT + decay_gain * _decayed(usual, steps),
         amplitude=AMPLITUDE * (_area(usual, steps) / _area(schedule, steps)) ** EXPONENT,
         exponent=EXPONENT,
         decay_gain=decay_gain,
@@ -83,6 +80,14 @@ def healthy(
         **_machine(rng.spawn(1)[0], curve.step, curve.rate / schedule.peak_lr, tokens / steps, steps),  # type: ignore[arg-type]
         facts=Facts.stated("simulated", **{**stated, **facts}),
     )
+
+
+def _level(parameters: float, tokens: float) -> float:
+    """The loss at the end, by the published laws; below 10 M parameters by the law of small models."""
+    if parameters >= size.PARAMETERS_RANGE[0] or not small.in_range(parameters, tokens):
+        return size.anchored_loss(parameters, tokens).value
+    weights = small.body(parameters, VOCABULARY, None, None)
+    return min(small.per_byte(weights, 4.5 * tokens, tuned=False).value * 4.5, (UNIGRAM + BIGRAM) / 2)
 
 
 def _machine(rng: np.random.Generator, step: Array, share: Array, tokens: float, steps: int) -> dict[str, Series]:

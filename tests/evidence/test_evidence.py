@@ -145,7 +145,7 @@ def test_an_unknown_recipe_may_lie_lower() -> None:
     ("facts", "reason"),
     [
         ({"parameters": None}, "parameters"),
-        ({"parameters": 1.5e6}, "1.5 M"),
+        ({"parameters": 5e4}, "0.05 M"),
         ({"vocabulary_size": 4096, "bytes_per_token": None}, "bytes_per_token"),
     ],
 )
@@ -154,6 +154,24 @@ def test_why_there_is_no_expected_loss(facts: dict[str, object], reason: str) ->
     without = replace(run, facts=replace(run.facts, **facts))  # type: ignore[arg-type]
     assert expected_loss.expected(without) is None
     assert reason in expected_loss.why_not(without)
+
+
+def test_below_ten_million_parameters_the_interval_widens_and_says_so() -> None:
+    run = simulated.healthy(np.random.default_rng(2), parameters=5e6)
+    found = expected_loss.expected(run)
+    assert found is not None
+    assert "wide because" in found.because
+    assert found.loss.high - found.loss.low > 0.8
+    assert expected_loss.far_above(run) is None
+    assert expected_loss.far_below(run) is None
+
+
+def test_no_run_is_expected_to_be_worse_than_token_frequencies() -> None:
+    run = healthy(parameters=1e6, tokens_per_parameter=1.0, unigram_nats=5.0)
+    found = expected_loss.expected(run)
+    assert found is not None
+    assert found.loss.value <= 5.0
+    assert "token frequencies" in found.because
 
 
 def test_events_of_a_healthy_run_are_no_more_than_spikes() -> None:
