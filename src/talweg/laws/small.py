@@ -48,8 +48,10 @@ def body(n: float, vocabulary: float, layers: float | None, width: float | None)
 
 
 def per_byte(weights: float, text: float, tuned: bool, updates: float = CLASSIC_UPDATES) -> Estimate:
-    """Nats per byte of an annealed run. weights: of the blocks; text: bytes seen; tuned: False for a classic recipe, which
-    needs its updates."""
+    """Nats per byte of an annealed run. weights: of the blocks; text: bytes seen.
+
+    tuned: False for a classic recipe, which needs its updates.
+    """
     value = E + A / (weights / 1e6) ** ALPHA + B / (text / 1e7) ** BETA
     beyond = BEYOND_SD * (_outside(weights, FITTED_BODY) + _outside(text, FITTED_BYTES))
     sd = math.hypot(RELATIVE_SD, beyond) * value
