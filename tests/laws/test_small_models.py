@@ -35,6 +35,8 @@ def test_a_classic_recipe_may_be_worse_and_far_off_the_interval_widens() -> None
     tuned, classic = small.per_byte(1e6, 1e7, True), small.per_byte(1e6, 1e7, False)
     assert classic.value > tuned.value
     assert classic.high - classic.low > tuned.high - tuned.low
+    few = small.per_byte(1e6, 1e7, False, updates=244)  # (610 / 244)^1.5 = 3.95: up to .63 above
+    assert few.value == pytest.approx((1 + 0.16 * 3.953 / 2) * tuned.value, rel=1e-3)
     far = small.per_byte(1e6, 1e4, True)
     assert far.sd / far.value > 1.5 * tuned.sd / tuned.value
 

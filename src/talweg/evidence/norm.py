@@ -114,7 +114,9 @@ def _small(run: Run, n: float, tokens: float, step: float) -> Expected:
     ratio = f.bytes_per_token or _unit_factor(run) * BYTES_PER_GPT2_TOKEN
     assert f.vocabulary_size is not None
     weights = small.body(n, f.vocabulary_size, f.layers, f.width)
-    base = small.per_byte(weights, tokens * ratio, tuned=run.format == "talweg")
+    tuned = run.format == "talweg" and "muon" in (f.optimizer or "").lower()
+    updates = step if f.step_unit is None else small.CLASSIC_UPDATES
+    base = small.per_byte(weights, tokens * ratio, tuned, updates)
     half = math.hypot((base.high - base.low) / 2 * ratio, (ahead.high - ahead.low) / 2)
     h1 = floor(run)
     uncapped = base.value * ratio + ahead.value
