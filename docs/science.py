@@ -43,6 +43,7 @@ PARTS = (
         "tokens, and for text that is read again.",
         (
             ("laws.size", ("difference", "capacity_cost", "token_cost", "anchored_loss")),
+            ("laws.small", ()),
             ("laws.undertrained", ("fall",)),
             ("laws.repetition", ("effective_tokens", "effective_parameters", "cost")),
         ),

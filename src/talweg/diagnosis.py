@@ -237,7 +237,7 @@ OPENING = {
     "flat": "FLAT: no fall that this log could show",
     "rising": "RISING",
     "diverged": "DIVERGED",
-    "broken": "BROKEN: these numbers cannot be a language model's loss",
+    "broken": "BROKEN",
     "finished": "FINISHED",
     "too_short": "TOO SHORT to judge",
 }

@@ -20,7 +20,7 @@ SCALARS = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-(10**9), 10**9),
-    st.floats(allow_nan=False),
+    st.floats(allow_nan=False, allow_subnormal=False),
     TEXTS,
     st.sampled_from(AWKWARD),
 )

@@ -68,12 +68,12 @@ def same(found: Slow, wanted: Slow) -> None:
 
 
 NUMBERS = st.one_of(
-    st.floats(0, 1e6).map(lambda x: f"{x:.4f}"),
-    st.floats(-100, 100).map(lambda x: f"{x:.2f}"),
+    st.floats(0, 1e6, allow_subnormal=False).map(lambda x: f"{x:.4f}"),
+    st.floats(-100, 100, allow_subnormal=False).map(lambda x: f"{x:.2f}"),
     st.floats(1e-9, 1e9).map(lambda x: f"{x:.3e}"),
     st.floats(1e-300, 1e300).map(repr),
     st.integers(0, 10**20).map(lambda x: f"{x:,}"),
-    st.floats(0, 1e12).map(lambda x: f"{x:,.3f}"),
+    st.floats(0, 1e12, allow_subnormal=False).map(lambda x: f"{x:,.3f}"),
     st.integers(0, 10**18).map(str),
     st.sampled_from(
         ["nan", "inf", "-inf", "NaN", "-nan", "1.2.3", "1.", ".5", "-", "", "1,2", "0x10", "+3.5", "1e400"]

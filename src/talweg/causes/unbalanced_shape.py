@@ -47,6 +47,9 @@ class Part:
     remedy: Remedy | None
 
 
+DEEP = 6  # layers from which a model can be too deep. Our choice: what is measured is of 16 and 48
+
+
 def examine(run: Run) -> Finding:
     f = run.facts
     if f.layers is None or f.width is None or f.layers < 1 or f.width < 1:
@@ -70,6 +73,8 @@ def _aspect(layers: int, width: int) -> Part | None:
     if cost.value < MATERIAL:
         return None
     thin = width / layers < shape.ASPECT[0]
+    if thin and layers < DEEP:
+        return None
     head = HEAD if width >= HEAD else 16
     depth, wide = shape.balanced(layers, width, head)
     config: dict[str, object] = {"model.layers": depth, "model.width": wide, "model.heads": max(wide // HEAD, 1)}

@@ -46,9 +46,8 @@ def opened(log: Log) -> Iterator[sqlite3.Connection]:
 
 def tables(connection: sqlite3.Connection) -> dict[str, tuple[str, ...]]:
     """The names of the columns of each table."""
-    names = [
-        name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-    ]
+    found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+    names = [name for (name,) in found if isinstance(name, str)]  # in a damaged one it may be anything
     return {name: tuple(row[1] for row in connection.execute(f"PRAGMA table_info({_quoted(name)})")) for name in names}
 
 
