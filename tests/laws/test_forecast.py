@@ -139,3 +139,29 @@ def test_a_wide_prior_does_not_make_a_sharp_posterior_one_cell() -> None:
     assert wide.gain_moments[0] == pytest.approx(narrow.gain_moments[0], rel=0.05)
     assert wide.gain_moments[1] == pytest.approx(narrow.gain_moments[1], rel=0.4)
     assert (wide.weight > 0.001).sum() > 20
+
+
+@pytest.mark.parametrize(("first", "last", "size"), [(40, 41, 2.0), (60, 64, 0.7), (70, 71, -1.0)])
+def test_a_spike_moves_no_forecast(first: int, last: int, size: float) -> None:
+    curve, path = planted(np.random.default_rng(7), 10_000, eval_every=100)
+    seen = curve.eval_step <= 8000
+    plain = forecast.fit(curve.eval_step[seen], curve.val[seen], path, noise_sd=0.009)
+    spiked = curve.val[seen].copy()
+    spiked[first:last] += size
+    found = forecast.fit(curve.eval_step[seen], spiked, path, noise_sd=0.009)
+    assert plain is not None
+    assert found is not None
+    assert found.last_step == plain.last_step
+    assert found.on(path, 10_000)[0][0] == pytest.approx(plain.on(path, 10_000)[0][0], abs=0.003)
+
+
+def test_a_level_that_stays_is_no_spike() -> None:
+    curve, path = planted(np.random.default_rng(8), 10_000, eval_every=100)
+    seen = curve.eval_step <= 8000
+    raised = curve.val[seen].copy()
+    raised[-6:] += 0.5
+    plain = forecast.fit(curve.eval_step[seen], curve.val[seen], path, noise_sd=0.009)
+    found = forecast.fit(curve.eval_step[seen], raised, path, noise_sd=0.009)
+    assert plain is not None
+    assert found is not None
+    assert found.on(path, 10_000)[0][0] > plain.on(path, 10_000)[0][0] + 0.1

@@ -16,10 +16,10 @@ Known limits: below six points there is no fit. The memory's form and T are held
 sudden drop of the rate may hold less than it says (notes/forecast.md).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from talweg.laws.annealing import Array, Path
 from talweg.laws.gain import UNSTATED
@@ -34,6 +34,12 @@ NUM_BINS = 48  # the curve enters as this many means, so that density of logging
 LAW_SD = (
     0.002  # nats. How far a level ahead is off beside what the fit knows; chosen with MODEL_SD, by the same intervals
 )
+FEWEST = 6  # values that are fitted
+ROUNDS = 3  # of fitting, and of leaving out what lies far from the fit
+SPIKE_SD = 6.0  # robust standard deviations from which a value is a spike. Our choice: of normal noise none is
+MOST_SPIKES = 0.2  # of the values: with more of them it is no spike
+LASTING = 3  # last values far from the fit are a change that stays, and count
+KNOTS = 256  # at which the fit is evaluated for that
 REFINED = 4  # times that the grid is laid anew, at most
 MODEL_SD = 0.004  # nats. How far the law itself is off in one bin: the value at which 80 % intervals hold about 80 %
 
@@ -107,9 +113,28 @@ def fit(
     """
     first = first_step(path, float(step[-1]) if step.size else 0.0)
     use = step >= first
-    if int(use.sum()) < 6:
+    if int(use.sum()) < FEWEST:
         return None
-    s, y, count = binned(step[use], loss[use])
+    s, y = step[use], loss[use]
+    keep = np.ones(s.size, dtype=np.bool_)
+    for _ in range(ROUNDS):
+        found = _posterior(s[keep], y[keep], path, noise_sd, alpha_prior, gain_prior)
+        sound = _sound(s, y, found)
+        if np.array_equal(sound, keep):
+            break
+        keep = sound
+    return replace(found, last_step=float(step[-1]))
+
+
+def _posterior(
+    step: Array,
+    loss: Array,
+    path: Path,
+    noise_sd: float,
+    alpha_prior: tuple[float, float],
+    gain_prior: tuple[float, float],
+) -> Fit:
+    s, y, count = binned(step, loss)
     area, decayed = path.at(s)
     variance = noise_sd**2 / count + MODEL_SD**2
     alpha, gain = _log_grid(alpha_prior, 61), _log_grid(gain_prior, 41)
@@ -123,6 +148,19 @@ def fit(
             break
         alpha, gain = finer
     return Fit(path, alpha, gain, weight, asymptote, amplitude, float(area[-1]), noise_sd, last_step=float(step[-1]))
+
+
+def _sound(step: Array, loss: Array, found: Fit) -> NDArray[np.bool_]:
+    """Which values are of this curve: a spike is not, a change that lasts to the end is. (T,)"""
+    knots = np.linspace(step[0], step[-1], KNOTS)
+    off = loss - np.interp(step, knots, found.on(found.path, knots)[0])
+    off = np.abs(off - np.median(off))
+    sound = off <= SPIKE_SD * max(1.4826 * float(np.median(off)), MODEL_SD)
+    last = np.flatnonzero(sound)[-1]  # half of the values lie within their median
+    if step.size - 1 - last >= LASTING:
+        sound[last + 1 :] = True
+    enough = sound.mean() >= 1 - MOST_SPIKES and sound.sum() >= FEWEST
+    return sound if enough else np.ones(step.size, dtype=np.bool_)
 
 
 def first_step(path: Path, last_step: float) -> float:
