@@ -274,3 +274,14 @@ def test_the_folder_that_a_script_ran_in_has_its_store_below(tmp_path: Path) -> 
     (run / "meta.yaml").write_text("run_id: abc\nlifecycle_stage: active\nstart_time: 1\n")
     (run / "metrics" / "train" / "loss").write_text("".join(f"{n} {4 - n / 50} {n}\n" for n in range(20)))
     assert len(read(tmp_path).train_loss) == 20
+
+
+def test_cells_of_a_damaged_database_that_are_no_numbers_are_no_points(tmp_path: Path) -> None:
+    path = store(tmp_path, {"run": loss(5)})
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE metrics SET is_nan = x'' WHERE step = 1")
+        connection.execute("UPDATE metrics SET value = x'00' WHERE step = 2")
+        connection.execute("UPDATE metrics SET step = 'abc' WHERE step = 3")
+    connection.close()
+    found = points(read(path).train_loss)
+    assert {step: value for step, value in found.items() if value == value} == {0.0: 5.0, 1.0: 4.99, 4.0: 4.96}

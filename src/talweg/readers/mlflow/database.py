@@ -1,7 +1,7 @@
 """MLflow's database: the tables runs, metrics and params of an SQLite file, read with SQL."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -72,17 +72,17 @@ class Database:
             for key in set(keys) - set(codes):
                 codes[key] = len(codes)
             code = np.fromiter(map(codes.__getitem__, keys), np.int64, len(keys))
-            numbers = np.array(value, dtype=np.float64)
-            numbers[np.array(is_nan, dtype=np.float64) > 0] = np.nan
+            numbers = _numbers(value)
+            numbers[_numbers(is_nan) > 0] = np.nan
             infinite = np.abs(numbers) == LARGEST
             numbers[infinite] = np.copysign(np.inf, numbers[infinite])
             parts.append(
                 (
                     code,
                     np.array(order, dtype=np.int64),
-                    np.array(time, dtype=np.float64),
+                    _numbers(time),
                     numbers,
-                    np.array(step, float),
+                    _numbers(step),
                 )
             )
         if not parts:
@@ -93,9 +93,17 @@ class Database:
         found = []
         for key, at in codes.items():
             mine = by_code[bounds[at] : bounds[at + 1]]
-            found.append(Metric(key, when[mine], number[mine], step_of[mine], row[mine]))
+            found.append(Metric(str(key), when[mine], number[mine], step_of[mine], row[mine]))
         return sorted(found, key=lambda metric: int(metric.order.min())), 0
 
     def parameters(self, run: Stored) -> dict[str, object]:
         rows = self.connection.execute("SELECT key, value FROM params WHERE run_uuid = ?", (run.id,))
         return {str(key): setting(str(value)) for key, value in rows}
+
+
+def _numbers(cells: Sequence[object]) -> np.ndarray:
+    """A column of numbers; NaN for what is none, as in a damaged database."""
+    try:
+        return np.array(cells, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return np.array([float(cell) if isinstance(cell, int | float) else np.nan for cell in cells])
