@@ -83,7 +83,7 @@ PARTS = (
         (
             ("laws.forecast", ("fit", "first_step")),
             ("laws.stopped", ()),
-            ("evidence.fitted", ("fit", "scatter", "counterfactual")),
+            ("evidence.fitted", ("fit", "scatter")),
             ("evidence.norm", ("expected", "why_not")),
             ("evidence.ahead", ("forecast", "why_no_forecast")),
             ("evidence.repeated", ("text_size", "repetition_ahead")),

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from talweg.readers import formats
+from talweg.report.figures import FORMAT_NAMES
 from talweg.report.understood import number, understood
-from talweg.report.view import FORMAT_NAMES
 from talweg.run import Facts, Reading, Run, Series
 
 RUN = Run(

@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from talweg.configs import token_files
 from talweg.errors import InputError
 from talweg.run import Facts
 from talweg.textfile import HEAD, Decompressed, read_text
@@ -74,6 +73,8 @@ def read_data(path: Path | str, tokenizer: str | None = None) -> Facts:
 
     tokenizer: gpt2, or the file of the one that made those. Raises InputError when there is neither.
     """
+    from talweg.configs import token_files  # it brings what measures a text
+
     path = Path(path)
     if not path.exists():
         raise InputError(f"there is no {path}; give the folder of talweg prepare, or the one that holds train.bin")

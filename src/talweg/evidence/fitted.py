@@ -18,7 +18,6 @@ from talweg.evidence.plan import horizon, rate_at
 from talweg.laws import annealing, gain
 from talweg.laws import forecast as law
 from talweg.run import Run
-from talweg.schedule import Schedule
 
 Array = NDArray[np.float64]
 
@@ -100,19 +99,6 @@ def scatter(run: Run, j: Judged) -> float:
         return known.sd
     found = curve_noise.noise(j.loss.step, j.loss.value)
     return 0.0 if found is None else found.sd
-
-
-def counterfactual(run: Run, schedule: Schedule, steps: float) -> Estimate | None:
-    """The level that this run would have reached had it followed `schedule` from its first step on, minus the level
-    that it reaches at the end of its own plan. Negative: the other schedule is better."""
-    found = fit(run)
-    if found is None or not found.schedule_known:
-        return None
-    grid = annealing.grid(steps)
-    rate = schedule.at(grid)
-    other = annealing.path(grid, rate, annealing.complete(grid, rate))
-    mean, sd = found.law.difference(other, steps, found.path, found.end)
-    return Estimate.normal(mean, sd)
 
 
 def gain_prior(run: Run) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """From columns as a log has them to a `Run`: which points are in force, whose they are, and what was overtaken."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -109,6 +109,21 @@ def _with_resumes(facts: Facts, columns: Sequence[Column], went_back_to: set[flo
     source = facts.sources.get("resumed_at", "") if seen <= told else "the log goes back there"
     both = tuple(sorted(seen | told))
     return replace(facts, resumed_at=both, sources={**facts.sources, "resumed_at": source})
+
+
+def with_loads(run: Run, steps: Iterable[float], apart: float) -> Run:
+    """The run with the steps at which its log tells of a checkpoint that was loaded; step 0 is a start.
+
+    apart: steps from one line to the next. The log goes on with the first line after the checkpoint, so a step to which
+    it went back so close behind one of these is the same resume.
+    """
+    loads = {step for step in steps if step > 0}
+    seen = {step for step in run.facts.resumed_at or () if not any(0 < step - load <= apart for load in loads)}
+    both = tuple(sorted(loads | seen))
+    if not both:
+        return run
+    sources = {**run.facts.sources, "resumed_at": "printed in the log"}
+    return replace(run, facts=replace(run.facts, resumed_at=both, sources=sources))
 
 
 def _with_step(column: Column) -> Column:

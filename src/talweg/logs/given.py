@@ -49,6 +49,13 @@ class Asked:
     columns: Mapping[str, str] = field(default_factory=dict)  # column of Run -> its name in the log
     run: str | None = None  # which one, where several are in one place: its name, or its number from 1
 
+    def refuse_columns(self, what: str) -> None:
+        """Raise InputError where a person named a column of a log whose fields are known. what: "X is of Megatron"."""
+        if self.columns:
+            role = next(iter(self.columns))
+            option = "--loss-column" if role == "train_loss" else f"--column {role}"
+            raise InputError(f"{what}, whose fields have fixed names; leave {option} out")
+
 
 @dataclass(frozen=True)
 class Log:

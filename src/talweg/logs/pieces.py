@@ -28,10 +28,10 @@ class LineText:
         return self._bytes(row).decode("utf-8", errors="replace")
 
 
-def pieces(chunk: bytes) -> Iterator[bytes]:
-    """A large chunk in pieces of about CHUNK bytes that end at the end of a line."""
+def pieces(chunk: bytes, size: int = CHUNK) -> Iterator[bytes]:
+    """A large chunk in pieces of about `size` bytes that end at the end of a line."""
     start = 0
     while start < len(chunk):
-        end = chunk.find(b"\n", start + CHUNK) + 1 or len(chunk)
+        end = chunk.find(b"\n", start + size) + 1 or len(chunk)
         yield chunk[start:end]
         start = end

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from talweg.errors import InputError
 from talweg.logs.assemble import LOSSES, Column, assemble
 from talweg.logs.given import Asked
-from talweg.logs.roles import plain, words
 from talweg.logs.tracked import no_loss, of_its_trainer, shown, with_roles
-from talweg.run import Facts, LossKind, Reading, Run
+from talweg.run import Facts, Reading, Run
 
 TIME_SCALES = (1.0, 1e-3, 1e-6, 1e-9)  # seconds, and what trackers count instead
 LOSS_COLUMNS = (*LOSSES, "val_bits_per_byte")
@@ -47,7 +46,7 @@ def run_of(
         raise no_loss(source, what, names)
     shorter = {old.name for old, new in zip(columns, filled, strict=True) if new is not old}
     notes += [f"{column.name}: {BLANK}" for column in made if column.role is not None and column.name in shorter]
-    made = [_completed(column) for column in made]
+    made = [_in_seconds(column) for column in made]
     made, of_trainer = of_its_trainer(made, settings or {}, "its settings")
     if facts.step_unit is not None and told.sources.get("tokens_per_step", "").startswith("growth"):
         told = replace(told, tokens_per_step=None)  # it grew over a step of theirs, which is no update
@@ -62,25 +61,15 @@ def _without_blanks(column: Column) -> Column:
     return column.only(logged(column.value))
 
 
-def _completed(column: Column) -> Column:
-    """The column with what its name says of its values."""
-    if column.role == "wall_time":
-        middle = float(np.median(column.value))
-        scale = next((scale for scale in TIME_SCALES if 6e8 < middle * scale < 6e9), None)
-        if scale is None:  # it counts from somewhere else than 1970
-            return replace(column, role=None)
-        return replace(column, value=column.value * scale, resolution=column.resolution * scale)
-    return replace(column, kind=_kind(column))
-
-
-def _kind(column: Column) -> LossKind:
-    if column.role == "val_bits_per_byte":
-        return "evaluation"
-    if column.role != "train_loss" or column.kind != "unknown":
-        return column.kind
-    if "epoch" in words(column.name):
-        return "interval_mean"
-    return "micro_batch" if plain(column.name) == "train_loss_step" else "unknown"  # Lightning's loss of one batch
+def _in_seconds(column: Column) -> Column:
+    """A time on the wall in seconds since 1970; where it counts from somewhere else, a column without a role."""
+    if column.role != "wall_time":
+        return column
+    middle = float(np.median(column.value))
+    scale = next((scale for scale in TIME_SCALES if 6e8 < middle * scale < 6e9), None)
+    if scale is None:
+        return replace(column, role=None)
+    return replace(column, value=column.value * scale, resolution=column.resolution * scale)
 
 
 def logged(values: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from talweg.errors import InputError
-from talweg.logs.assemble import Column, assemble
+from talweg.logs.assemble import Column, assemble, with_loads
 from talweg.logs.given import Asked, Head, Log
 from talweg.logs.lines import Lines, Points
 from talweg.logs.prefix import core, rank_in
@@ -81,10 +81,7 @@ def sniff(head: Head) -> float:
 
 def read(log: Log, asked: Asked) -> Run:
     """The run that this output tells of. Raises InputError when no loss stands in it."""
-    if asked.columns:
-        raise InputError(
-            f"{log.source or 'this log'} is of fairseq, whose fields have fixed names; leave --loss-column out"
-        )
+    asked.refuse_columns(f"{log.source or 'this log'} is of fairseq")
     told = _Told()
     lines = Lines(parse, told.take).read(log.chunks())
     points = lines.points()
@@ -271,14 +268,7 @@ class _Told:
 
     def resumed(self, run: Run) -> Run:
         """The run with the updates at which a checkpoint was loaded."""
-        loads = {step for step in self.resumes if step > 0}
-        apart = run.facts.train_loss_window or 1  # the log goes on with the first line after the checkpoint
-        seen = {step for step in run.facts.resumed_at or () if not any(0 < step - load <= apart for load in loads)}
-        both = tuple(sorted(loads | seen))
-        if not both:
-            return run
-        sources = {**run.facts.sources, "resumed_at": "printed in the log"}
-        return replace(run, facts=replace(run.facts, resumed_at=both, sources=sources))
+        return with_loads(run, self.resumes, run.facts.train_loss_window or 1)
 
 
 def _schedule(known: dict[str, object]) -> dict[str, object]:

@@ -61,10 +61,7 @@ def sniff(head: Head) -> float:
 
 def read(log: Log, asked: Asked) -> Run:
     """The run that this output or table tells of. Raises InputError when no loss stands in it."""
-    if asked.columns:
-        raise InputError(
-            f"{log.source or 'this log'} is of Keras, whose fields have fixed names; leave --loss-column out"
-        )
+    asked.refuse_columns(f"{log.source or 'this log'} is of Keras")
     text = log.head.text
     if text.lstrip()[:1] == "{":
         return _of_history(log)

@@ -107,8 +107,7 @@ def sniff(head: Head) -> float:
 def read(log: Log, asked: Asked) -> Run:
     """The run that this output tells of. Raises InputError when no loss stands in it."""
     source = log.source or "this log"
-    if asked.columns:
-        raise InputError(f"{source} is litgpt's output, whose fields have fixed names; leave --loss-column out")
+    asked.refuse_columns(f"{source} is litgpt's output")
     said = _Said()
     lines = Lines(said.parse, said.take).read(log.chunks())
     points = lines.points()

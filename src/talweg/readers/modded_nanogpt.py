@@ -90,8 +90,7 @@ def sniff(head: Head) -> float:
 def read(log: Log, asked: Asked) -> Run:
     """The run that this log tells of. Raises InputError when no loss stands in it."""
     source = log.source or "this log"
-    if asked.columns:
-        raise InputError(f"{source} is of modded-nanogpt, whose fields have fixed names; leave --loss-column out")
+    asked.refuse_columns(f"{source} is of modded-nanogpt")
     said = _Said()
     lines = Lines(parse, said.take).read(log.chunks())
     points = lines.points()

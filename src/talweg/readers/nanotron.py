@@ -83,10 +83,7 @@ def sniff(head: Head) -> float:
 
 def read(log: Log, asked: Asked) -> Run:
     """The run that this output tells of. Raises InputError when no loss stands in it."""
-    if asked.columns:
-        raise InputError(
-            f"{log.source or 'this log'} is of nanotron, whose fields have fixed names; leave --loss-column out"
-        )
+    asked.refuse_columns(f"{log.source or 'this log'} is of nanotron")
     told = _Told()
     lines = Lines(parse, told.take).read(log.chunks())
     points = lines.points()

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from talweg.errors import InputError
-from talweg.logs.assemble import Column, assemble
+from talweg.logs.assemble import Column, assemble, with_loads
 from talweg.logs.given import Asked, Head, Log
 from talweg.logs.lines import Lines, Points
 from talweg.logs.prefix import core, rank_in
@@ -68,10 +68,7 @@ def sniff(head: Head) -> float:
 
 def read(log: Log, asked: Asked) -> Run:
     """The run that this output tells of. Raises InputError when no loss stands in it."""
-    if asked.columns:
-        raise InputError(
-            f"{log.source or 'this log'} is of torchtitan, whose fields have fixed names; leave --loss-column out"
-        )
+    asked.refuse_columns(f"{log.source or 'this log'} is of torchtitan")
     told = _Told()
     lines = Lines(parse, told.take, _is_complete).read(log.chunks())
     points = lines.points()
@@ -199,13 +196,5 @@ class _Told:
 
     def resumed(self, run: Run) -> Run:
         """The run with the steps at which a checkpoint was taken up: where a start is not the first step."""
-        loads = {step for step in self.starts if step > 0}
         step = run.train_loss.step
-        apart = float(np.median(np.diff(step))) if step.size > 1 else 1.0
-        # the log goes on with the first line after the checkpoint
-        seen = {step for step in run.facts.resumed_at or () if not any(0 < step - load <= apart for load in loads)}
-        both = tuple(sorted(loads | seen))
-        if not both:
-            return run
-        sources = {**run.facts.sources, "resumed_at": "printed in the log"}
-        return replace(run, facts=replace(run.facts, resumed_at=both, sources=sources))
+        return with_loads(run, self.starts, float(np.median(np.diff(step))) if step.size > 1 else 1.0)

@@ -11,10 +11,10 @@ from talweg import evidence
 from talweg.estimate import Estimate
 from talweg.evidence import Ahead, Forecast
 from talweg.report.curves import Window, thinned
-from talweg.report.figures import count, nats, whole, with_interval
+from talweg.report.figures import count, nats, origin, whole, with_interval, written_by
+from talweg.report.page import INDENT, LABEL, Page
 from talweg.report.plot import DECADES, dots
 from talweg.report.svg import HEIGHT, KEY_STEP, LEFT, RIGHT, TOP, WIDTH, Plane
-from talweg.report.terminal import INDENT, LABEL, Page
 from talweg.run import Run, Series
 
 LEVELS = (0.5, 0.8, 0.95)
@@ -28,7 +28,7 @@ def to_text(run: Run, forecasts: Sequence[Forecast], *, width: int = 80, color: 
     """The page; `forecasts` begins with the run's own plan, where it has one."""
     page = Page(min(max(width, 60), 100))
     first = forecasts[0]
-    title = Text().append(run.source, style="bold").append(f"   {_where(run)}")
+    title = Text().append(origin(run.source), style="bold").append(f"   {_where(run)}")
     lines = [*page.wrapped(title), Text()]
     for place, found in enumerate(forecasts):
         head = Text(" " * INDENT).append("● ", style=STYLES[place % len(STYLES)]).append(found.name, style="bold")
@@ -112,7 +112,7 @@ CSS = (
 
 
 def _where(run: Run) -> str:
-    parts = [run.format]
+    parts = [written_by(run.format)]
     if run.facts.parameters:
         parts.append(f"{count(run.facts.parameters)} parameters")
     planned = run.facts.planned_steps

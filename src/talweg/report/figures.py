@@ -11,6 +11,28 @@ from talweg.estimate import Estimate
 
 NOT_KNOWN = "not known"
 SCALES = ((1e12, "T"), (1e9, "B"), (1e6, "M"))
+FORMAT_NAMES = {  # of each reader, as people write it
+    "fairseq": "fairseq",
+    "hugging_face": "Hugging Face Trainer",
+    "keras": "Keras",
+    "litgpt": "LitGPT",
+    "llmc": "llm.c",
+    "megatron": "Megatron-LM",
+    "mlflow": "MLflow",
+    "modded_nanogpt": "modded-nanogpt",
+    "nanochat": "nanochat",
+    "nanogpt": "nanoGPT",
+    "nanotron": "nanotron",
+    "neptune": "Neptune",
+    "step_lines": "lines with a step and a loss",
+    "table": "table",
+    "talweg": "Talweg",
+    "tensorboard": "TensorBoard",
+    "torchtitan": "torchtitan",
+    "trackio": "Trackio",
+    "wandb": "W&B",
+    "wandb_api": "W&B's server",
+}
 
 
 def nats(value: float) -> str:
@@ -95,3 +117,13 @@ def shortened(text: str, length: int) -> str:
     at_word = cut if text[len(cut)] == " " else cut.rsplit(" ", 1)[0]
     kept = at_word if len(at_word) > 0.7 * length else cut
     return kept.rstrip(" ,;:.") + "…"
+
+
+def origin(source: str) -> str:
+    """Where a run was read from."""
+    return "standard input" if source in ("", "-") else plain(source)
+
+
+def written_by(format: str) -> str:
+    """The program that wrote a log, as people write its name."""
+    return FORMAT_NAMES.get(format, plain(format))

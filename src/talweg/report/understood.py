@@ -9,8 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from talweg.report.terminal import INDENT, Page
-from talweg.report.view import FORMAT_NAMES
+from talweg.report.figures import origin, written_by
+from talweg.report.page import INDENT, Page
 from talweg.run import COLUMN_NAMES, FACT_NAMES, Run, Series
 
 WIDEST = 140
@@ -44,7 +44,7 @@ def understood(run: Run, *, width: int = 100, color: bool = False, everything: b
 
 
 def _title(run: Run) -> Text:
-    title = Text().append(_named(run.source), style="bold").append("   " + FORMAT_NAMES.get(run.format, run.format))
+    title = Text().append(origin(run.source), style="bold").append("   " + written_by(run.format))
     lines, bad = run.reading.lines, run.reading.lines_not_understood
     if lines > 1:  # a document of one line is no count of anything
         what = "records" if run.format in RECORDS else "lines"
@@ -54,10 +54,6 @@ def _title(run: Run) -> Text:
     if run.reading.configurations:
         title.append(" · configuration: " + ", ".join(run.reading.configurations))
     return title
-
-
-def _named(source: str) -> str:
-    return "standard input" if source in ("", "-") else source
 
 
 def _columns(run: Run, width: int, everything: bool) -> RenderableType:

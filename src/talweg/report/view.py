@@ -16,28 +16,6 @@ from talweg.report.budget import Budget, budget
 from talweg.report.figures import NOT_KNOWN, nats, plain, whole
 from talweg.run import COLUMN_NAMES, FACT_NAMES, Facts, Run, Series
 
-FORMAT_NAMES = {  # of each reader, as people write it
-    "fairseq": "fairseq",
-    "hugging_face": "Hugging Face Trainer",
-    "keras": "Keras",
-    "litgpt": "LitGPT",
-    "llmc": "llm.c",
-    "megatron": "Megatron-LM",
-    "mlflow": "MLflow",
-    "modded_nanogpt": "modded-nanogpt",
-    "nanochat": "nanochat",
-    "nanogpt": "nanoGPT",
-    "nanotron": "nanotron",
-    "neptune": "Neptune",
-    "step_lines": "lines with a step and a loss",
-    "table": "table",
-    "talweg": "Talweg",
-    "tensorboard": "TensorBoard",
-    "torchtitan": "torchtitan",
-    "trackio": "Trackio",
-    "wandb": "W&B",
-    "wandb_api": "W&B's server",
-}
 FIRST_QUESTION = "overfitting"  # what most people ask first: its evidence is shown even when it is ruled out
 
 
@@ -179,7 +157,7 @@ def _without(state: str, headline: str) -> str:
 
 def _run_parts(diagnosis: Diagnosis) -> tuple[str, ...]:
     run, f = diagnosis.run, diagnosis.run.facts
-    parts = [FORMAT_NAMES.get(run.format, plain(run.format))]
+    parts = [figures.written_by(run.format)]
     if f.parameters is not None:
         parts.append(f"{figures.count(f.parameters)} parameters")
     if run.last_step is not None:

@@ -6,12 +6,13 @@ looked at by itself: a quoted cell that holds a separator, a header that is writ
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from talweg.logs.cells import Chunk, ColumnCells, number
+from talweg.logs.pieces import pieces
 from talweg.readers.table.load import TEXT_NAMES, Table
 
 DELIMITERS = (",", "\t", ";", "|")
@@ -26,7 +27,7 @@ def read_delimited(chunks: Iterable[bytes]) -> Table | None:
     reader = _Delimited()
     for chunk in chunks:
         body, end, rest = chunk.rpartition(b"\n")
-        for piece in _pieces(body + end):
+        for piece in pieces(body + end, PIECE):
             if not reader.take(piece):
                 return None
         if rest and not reader.take_last(rest):
@@ -197,11 +198,3 @@ def is_header(names: Sequence[str]) -> bool:
         for name in named
     )
     return sound and len(named) == len(names) - 1 and len(set(names)) == len(names) and number(names[0]) is None
-
-
-def _pieces(body: bytes) -> Iterator[bytes]:
-    start = 0
-    while start < len(body):
-        end = body.find(b"\n", start + PIECE) + 1 or len(body)
-        yield body[start:end]
-        start = end
