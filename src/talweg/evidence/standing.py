@@ -19,6 +19,9 @@ from talweg.run import Run, Series
 Course = Literal["falling", "flat", "rising", "too_short"]
 SURE = 2.0  # standard errors of a trend that is called a fall
 SURE_RISE = 2.33  # and of one that is called a rise, an alarm: one in a hundred flat curves exceeds it
+# And of one in a window that was chosen among about ten for what it shows: one in a thousand each, so that again one in
+# a hundred flat curves has one (Bonferroni).
+SURE_CHOSEN = 3.09
 TAIL_SURE = 3.0  # standard errors, of a fall that only the longer tail shows: under 1 % of plateaus. Our choice
 STOPPED = 2.0  # standard errors of the missing share of a fall. Our choice, with its rates of error: notes/stalled.md
 MISSING = 0.5  # of the expected fall
@@ -87,7 +90,7 @@ def _risen(run: Run) -> Estimate | None:
         return None
     late = j.loss.between(windows[0].first_step, math.inf)
     line = curve_trend.trend(late.step, late.value)
-    if line is None or line.slope <= SURE_RISE * line.standard_error:
+    if line is None or line.slope <= SURE_CHOSEN * line.standard_error:
         return None
     return Estimate.normal(1000 * line.slope, 1000 * line.standard_error)
 
